@@ -1,0 +1,94 @@
+"""headrace: MLOps level 2 in one `pip install`.
+
+The public names, each imported on first use so that `import headrace` stays fast. Everything that is not listed in
+`__all__`, or in the `__all__` of `headrace.errors` and `headrace.testing`, is private.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace.compute.dataset import Dataset as Dataset
+    from headrace.compute.inference import Predictor as Predictor
+    from headrace.compute.plan import FeaturePlan as FeaturePlan
+    from headrace.hooks.markers import hookimpl as hookimpl
+    from headrace.project import Project as Project
+    from headrace.types import AliasMove as AliasMove
+    from headrace.types import Artifact as Artifact
+    from headrace.types import ArtifactReader as ArtifactReader
+    from headrace.types import ArtifactRef as ArtifactRef
+    from headrace.types import ArtifactWriter as ArtifactWriter
+    from headrace.types import Evaluation as Evaluation
+    from headrace.types import GateReport as GateReport
+    from headrace.types import Model as Model
+    from headrace.types import ModelVersion as ModelVersion
+    from headrace.types import PackageView as PackageView
+    from headrace.types import Params as Params
+    from headrace.types import RegistryView as RegistryView
+    from headrace.types import Report as Report
+    from headrace.types import RunInfo as RunInfo
+    from headrace.types import SplitReport as SplitReport
+    from headrace.types import StageContext as StageContext
+    from headrace.types import StageInfo as StageInfo
+    from headrace.types import StageRecord as StageRecord
+    from headrace.types import SupportsArrowStream as SupportsArrowStream
+    from headrace.types import Task as Task
+    from headrace.types import ValidationReport as ValidationReport
+
+_WHERE = {
+    "Dataset": "headrace.compute.dataset",
+    "FeaturePlan": "headrace.compute.plan",
+    "Predictor": "headrace.compute.inference",
+    "Project": "headrace.project",
+    "hookimpl": "headrace.hooks.markers",
+    **dict.fromkeys(
+        (
+            "AliasMove",
+            "Artifact",
+            "ArtifactReader",
+            "ArtifactRef",
+            "ArtifactWriter",
+            "Evaluation",
+            "GateReport",
+            "Model",
+            "ModelVersion",
+            "PackageView",
+            "Params",
+            "RegistryView",
+            "Report",
+            "RunInfo",
+            "SplitReport",
+            "StageContext",
+            "StageInfo",
+            "StageRecord",
+            "SupportsArrowStream",
+            "Task",
+            "ValidationReport",
+        ),
+        "headrace.types",
+    ),
+}
+
+__all__ = sorted([*_WHERE, "__version__", "errors"])  # noqa: PLE0605  # a list; ruff cannot see through sorted()
+
+
+def __getattr__(name: str) -> Any:
+    if name in _WHERE:
+        value = getattr(importlib.import_module(_WHERE[name]), name)
+    elif name == "errors":
+        value = importlib.import_module("headrace.errors")
+    elif name == "__version__":
+        from importlib.metadata import version
+
+        value = version("headrace")
+    else:
+        msg = f"module 'headrace' has no attribute {name!r}"
+        raise AttributeError(msg)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

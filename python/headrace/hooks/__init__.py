@@ -1,0 +1,1 @@
+"""How plugins reach headrace: markers, specifications, discovery, the manager."""

@@ -1,0 +1,110 @@
+"""Every hook, on one page.
+
+Three kinds, and each docstring says which. *register*: all answers are merged; a duplicate name is an error that names
+both distributions. *observe*: the hook is told and answers nothing; a raise is logged with the plugin's name and the
+run goes on. *provide*: the first answer that is not None is taken; a raise fails the stage.
+
+Names: a register hook is `headrace_<things>`, an observe hook `before_<noun>`, `after_<noun>` or `on_<noun>_<event>`, a
+provide hook `provide_<noun>`. Hooks fire per run, stage or event, never per row.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headrace.hooks.markers import hookspec
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from headrace.types import AliasMove, ArtifactRef, RunInfo, StageInfo, StageRecord
+
+
+class StageRegistry(Protocol):
+    """What `headrace_stages` is given."""
+
+    def add(self, kind: str, name: str, target: str) -> None:
+        """Register the implementation `name` of `kind`; `target` is `"module:Class"`, imported on first use."""
+
+
+class ArtifactRegistry(Protocol):
+    """What `headrace_artifacts` is given."""
+
+    def add(self, type_name: str, target: str) -> None:
+        """Register an artifact type; `target` is `"module:Class"`, imported on first use."""
+
+
+class Registration:
+    """What a plugin adds."""
+
+    @hookspec
+    def headrace_stages(self, registry: StageRegistry) -> None:
+        """*register*. Add stage implementations.
+
+        Runs once in each process that looks up stages: the command line, the runner, each worker. A raise makes the
+        plugin broken: `headrace plugins doctor` reports it, and only what uses its stages fails.
+        """
+
+    @hookspec
+    def headrace_artifacts(self, registry: ArtifactRegistry) -> None:
+        """*register*. Add artifact types, so that they can be loaded by name. Runs and fails as `headrace_stages`."""
+
+
+class RunEvents:
+    """What becomes of runs and stages. All fire in the process that called `run`, never in a worker."""
+
+    @hookspec
+    def before_run(self, run: RunInfo) -> None:
+        """*observe*. The run was recorded and begins; `run.stages` is empty."""
+
+    @hookspec
+    def after_run(self, run: RunInfo) -> None:
+        """*observe*. The run ended, in whatever way `run.status` says; `run.stages` is complete."""
+
+    @hookspec
+    def before_stage(self, run: RunInfo, stage: StageInfo) -> None:
+        """*observe*. The stage is about to be executed (it was not answered from the cache)."""
+
+    @hookspec
+    def after_stage(self, run: RunInfo, record: StageRecord) -> None:
+        """*observe*. The stage's outputs are committed: executed or taken from the cache, as `record.outcome` says."""
+
+    @hookspec
+    def on_stage_error(self, run: RunInfo, record: StageRecord, error: BaseException) -> None:
+        """*observe*. The stage failed for good, after its retries."""
+
+
+class RegistryEvents:
+    """What becomes of model versions. Fire in the process that did it, after the database committed."""
+
+    @hookspec
+    def after_version_registered(self, model: str, version: int, manifest: Mapping[str, Any]) -> None:
+        """*observe*. A new version exists. `manifest` is the package's."""
+
+    @hookspec
+    def after_alias_moved(self, move: AliasMove) -> None:
+        """*observe*. An alias names another version now."""
+
+
+class Provision:
+    """Doing a part of the runtime's work elsewhere."""
+
+    @hookspec(firstresult=True)
+    def provide_cached(self, stage: StageInfo, key: str) -> Mapping[str, ArtifactRef] | None:
+        """*provide*. Outputs for `key` from another cache, already put into this store; None: not known.
+
+        Asked in the runner's process when this store has no answer. Stops at the first answer that is not None. The
+        objects are verified before they are used.
+        """
+
+    @hookspec(firstresult=True)
+    def provide_execution(
+        self, stage: StageInfo, key: str | None, inputs: Mapping[str, ArtifactRef]
+    ) -> Mapping[str, ArtifactRef] | None:
+        """*provide*. Run the stage elsewhere and return its outputs, already put into this store; None: run it here.
+
+        Called in the runner's process, in the stage's thread. Stops at the first answer that is not None.
+        """
+
+
+SPECS: tuple[type, ...] = (Registration, RunEvents, RegistryEvents, Provision)
