@@ -1,0 +1,5 @@
+"""The extension module. Only `headrace.compute` imports it; its functions are documented there."""
+
+from headrace.types import SupportsArrowStream
+
+def frame_digest(frame: SupportsArrowStream, *, threads: int | None = None) -> str: ...

@@ -1,0 +1,19 @@
+//! What the numbers of headrace mean.
+//!
+//! Pure Rust over Arrow arrays: no Python, no threads of its own beyond those a caller asks for, no I/O. The binding
+//! crate `headrace-py` converts, releases the interpreter, calls and wraps; whatever can be tested without Python
+//! lives here.
+//!
+//! One noun a file:
+//! - [`hash`]: the content hash of a frame.
+//! - [`error`]: everything that can go wrong, in one enum.
+#![forbid(unsafe_code)]
+#![deny(missing_docs)]
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("headrace hashes Arrow buffers as they lie in memory, and its hashes are defined on little-endian values");
+
+pub mod error;
+pub mod hash;
+
+pub use error::{Error, Result};

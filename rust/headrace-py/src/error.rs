@@ -1,0 +1,29 @@
+//! Errors of the Rust crates as exceptions of `headrace.errors`, in this one place.
+//!
+//! The Python class is looked up when an error is made, not when the module is loaded: `headrace.errors` stays the only
+//! page that declares exceptions, and no function of `headrace.compute` needs a `try` of its own.
+
+use headrace_core::Error;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+
+pyo3::import_exception!(headrace.errors, DataError);
+
+/// `error` as a `DataError` with its place and its hint.
+pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
+    data_error(py, &error.to_string(), error.place().as_deref(), error.hint())
+}
+
+/// A `DataError`.
+pub(crate) fn data_error(py: Python<'_>, message: &str, place: Option<&str>, hint: Option<&str>) -> PyErr {
+    let build = || {
+        let keywords = PyDict::new(py);
+        keywords.set_item("place", place)?;
+        keywords.set_item("hint", hint)?;
+        py.get_type::<DataError>().call((message,), Some(&keywords))
+    };
+    match build() {
+        Ok(exception) => PyErr::from_value(exception),
+        Err(failure) => failure,
+    }
+}

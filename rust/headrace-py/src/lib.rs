@@ -1,0 +1,15 @@
+//! The extension module `headrace._core`: how Python reaches `headrace-core`.
+//!
+//! Convert, detach, call, wrap; no logic. Only `headrace.compute` imports it.
+
+mod error;
+mod frame;
+mod hash;
+
+use pyo3::prelude::*;
+
+#[pymodule(gil_used = false)]
+mod _core {
+    #[pymodule_export]
+    use super::hash::frame_digest;
+}
