@@ -335,7 +335,10 @@ Outcome = Literal["executed", "cached", "failed", "skipped", "cancelled"]
 
 @dataclass(frozen=True)
 class StageRecord:
-    """What became of a stage in a run. Times in seconds since the epoch (UTC)."""
+    """What became of a stage in a run. Times in seconds since the epoch (UTC).
+
+    `fingerprint` is what the cache key was made of, part by part, so that two runs can be compared in words.
+    """
 
     stage: StageInfo
     outcome: Outcome
@@ -348,6 +351,7 @@ class StageRecord:
     outputs: Mapping[str, ArtifactRef]
     metrics: Mapping[str, float] = field(default_factory=dict)
     error: str | None = None
+    fingerprint: Mapping[str, JSON] = field(default_factory=dict)
 
 
 RunStatus = Literal["running", "succeeded", "failed", "cancelled", "crashed"]

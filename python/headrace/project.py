@@ -1,0 +1,277 @@
+"""`Project`: a folder with a `headrace.toml`, and all that can be done with it. Where the parts are put together."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from headrace.errors import NotFoundError, SpecError
+from headrace.hooks.catalog import nearest
+from headrace.pipeline import graph as graphs
+from headrace.pipeline import spec as specs
+from headrace.types import AliasMove, Artifact, RunInfo, StageRecord, SupportsArrowStream
+
+if TYPE_CHECKING:
+    import threading
+
+    import polars as pl
+
+    from headrace.hooks.manager import PluginManager
+    from headrace.pipeline.graph import Graph
+    from headrace.pipeline.spec import Spec
+    from headrace.registry import Registry
+    from headrace.runtime.reproduce import Reproduction
+    from headrace.runtime.runner import Listener
+    from headrace.store import Store
+
+STORE_FOLDER = ".headrace"
+
+
+class Project:
+    """A project folder.
+
+    Parameters
+    ----------
+    path
+        The folder, or its `headrace.toml`.
+    env
+        Name of an overlay, `[env.NAME]`.
+    overrides
+        `"stage.key=value"` strings, or a mapping of `"stage.key"` to values; they win over the file and the overlay.
+    store_url
+        SQLAlchemy URL of the metadata database; default `[store] url`, else SQLite inside the store folder.
+
+    Nothing is read before it is needed. A `Project` is a context manager; leaving it closes the store.
+
+    Examples
+    --------
+    >>> import headrace
+    >>> run = headrace.Project("flights").run()          # doctest: +SKIP
+    >>> run["evaluate"]                                  # doctest: +SKIP
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str] = ".",
+        *,
+        env: str | None = None,
+        overrides: Mapping[str, Any] | Sequence[str] = (),
+        store_url: str | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._env = env
+        self._overrides = overrides
+        self._store_url = store_url
+
+    @cached_property
+    def spec(self) -> Spec:
+        """The spec, with overlay and overrides applied. Raises `SpecError` with file and line."""
+        return specs.load(self.path, env=self._env, overrides=self._overrides)
+
+    @cached_property
+    def plugins(self) -> PluginManager:
+        """Everything that is installed, minus what `[plugins] disabled` names."""
+        from headrace.hooks.manager import PluginManager
+
+        return PluginManager.discover(disabled=self.spec.disabled_plugins)
+
+    @cached_property
+    def graph(self) -> Graph:
+        """The stages with their implementations, configs and arrows."""
+        from headrace.runtime.call import resolve, use_project_code
+
+        use_project_code(self.spec.project_dir)
+        return graphs.build(self.spec, lambda stage: resolve(stage, self.plugins.stages))
+
+    @cached_property
+    def store(self) -> Store:
+        """The store of the project, made on first use."""
+        from headrace.store import Store
+
+        root = self.spec.project_dir / self.spec.store.get("path", STORE_FOLDER)
+        return Store.open(root, url=self._store_url or _secret(self.spec.store.get("url")))
+
+    @cached_property
+    def registry(self) -> Registry:
+        """Model versions and aliases."""
+        from headrace.registry import Registry
+        from headrace.runtime.provenance import who
+
+        return Registry(self.store, who=who(), observer=lambda hook, about: self.plugins.observe(hook, **about))
+
+    def run(
+        self,
+        *,
+        force: Collection[str] = (),
+        trigger: str = "manual",
+        jobs: int | None = None,
+        listener: Listener | None = None,
+        cancelled: threading.Event | None = None,
+    ) -> Run:
+        """Run the pipeline: take what is known from the cache, execute the rest, record everything.
+
+        `force` names stages that are executed in any case; `jobs` is how many run at once (default: `[project] jobs`,
+        else the number of processors); `listener` is called with each `headrace.runtime.context.Event`.
+        A failed stage does not raise: see `Run.succeeded` and `Run.raise_on_failure`.
+        """
+        import threading as threads
+
+        from headrace.runtime.fingerprint import Fingerprinter
+        from headrace.runtime.lock import Environment
+        from headrace.runtime.provenance import GitState, describe
+        from headrace.runtime.runner import Runner
+        from headrace.runtime.source import SourceIndex
+
+        git = GitState(self.spec.project_dir)
+        graph, store, environment = self.graph, self.store, Environment()
+        runner = Runner(
+            graph=graph,
+            store=store,
+            plugins=self.plugins,
+            registry=self.registry,
+            fingerprinter=Fingerprinter(
+                project_dir=self.spec.project_dir,
+                seed=self.spec.seed,
+                index=SourceIndex((self.spec.project_dir,), store.root / "cache" / "source.json"),
+                environment=environment,
+            ),
+            listener=listener or (lambda _event: None),
+            jobs=jobs or self.spec.jobs,
+            threads=self.spec.threads,
+            cancelled=cancelled or threads.Event(),
+        )
+        return Run(self, runner.run(force=force, trigger=trigger, provenance=describe(environment, git)))
+
+    def runs(self, limit: int = 20) -> list[RunInfo]:
+        """The latest runs of this project, newest first."""
+        return self.store.runs.list(limit=limit, project=self.spec.name)
+
+    def get_run(self, which: str = "latest") -> Run:
+        """A run by id, by unique beginning of an id, or the latest."""
+        return Run(self, self.store.runs.get(which))
+
+    def predict(self, ref: str, frame: SupportsArrowStream) -> pl.DataFrame:
+        """Predict with a registered version: `"name@alias"`, `"name@3"`, or `"name"` for its champion.
+
+        Row order is kept. Classification gives `prediction` and one `probability_<class>` each; regression gives
+        `prediction`. Raises `DataError` naming the column where the frame does not fit the model's signature.
+        """
+        return self.registry.resolve(ref).predictor().predict(frame)
+
+    def reproduce(self, ref: str, *, tolerance: float = 1e-6, listener: Listener | None = None) -> Reproduction:
+        """Execute again what led to a version, from the recorded inputs, and compare; see `runtime.reproduce`."""
+        from headrace.runtime.reproduce import reproduce
+
+        return reproduce(self, ref, tolerance=tolerance, listener=listener or (lambda _event: None))
+
+    def history(self, model: str | None = None) -> list[AliasMove]:
+        """Who was champion, when, why, on which gate report."""
+        return self.registry.history(model or self.spec.name)
+
+    def close(self) -> None:
+        """Close the store, if it was opened."""
+        if "store" in self.__dict__:
+            self.store.close()
+            del self.__dict__["store"]
+            self.__dict__.pop("registry", None)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"Project({str(self.path)!r})"
+
+
+class Run:
+    """A run and its artifacts: `run["train"]` is what stage `train` gave, `run["split", "test"]` one of several."""
+
+    def __init__(self, project: Project, info: RunInfo) -> None:
+        self.info = info
+        self._project = project
+
+    @property
+    def id(self) -> str:
+        return self.info.id
+
+    @property
+    def succeeded(self) -> bool:
+        return self.info.status == "succeeded"
+
+    def raise_on_failure(self) -> Self:
+        """Raise `StageError` if a stage failed; else return the run."""
+        from headrace.errors import StageError
+
+        for record in self.info.stages:
+            if record.outcome == "failed":
+                raise StageError(record.error or "failed", place=f"stage {record.stage.name}")
+        return self
+
+    def record(self, stage: str) -> StageRecord:
+        for record in self.info.stages:
+            if record.stage.name == stage:
+                return record
+        msg = f"run {self.id} has no stage {stage!r}"
+        raise NotFoundError(msg, hint=nearest(stage, [r.stage.name for r in self.info.stages]))
+
+    def __getitem__(self, which: str | tuple[str, str]) -> Artifact:
+        stage, output = which if isinstance(which, tuple) else (which, None)
+        outputs = self.record(stage).outputs
+        if output is None:
+            if len(outputs) != 1:
+                msg = f"stage {stage!r} has {len(outputs)} outputs: {', '.join(outputs)}"
+                raise NotFoundError(msg, hint=f"Name one: run[{stage!r}, OUTPUT].")
+            output = next(iter(outputs))
+        if output not in outputs:
+            msg = f"stage {stage!r} has no output {output!r}"
+            raise NotFoundError(msg, hint=nearest(output, outputs))
+        ref = outputs[output]
+        loaded: Artifact = self._project.store.artifacts.load(
+            ref, self._project.plugins.artifacts.load(ref.type_name)
+        )
+        return loaded
+
+    def __iter__(self) -> Iterator[StageRecord]:
+        return iter(self.info.stages)
+
+    def __repr__(self) -> str:
+        lines = [f"Run {self.id} of {self.info.project}: {self.info.status}"]
+        lines += [f"  {r.stage.name:<12} {r.outcome:<9} {r.ended - r.started:7.2f} s  {r.why}" for r in self]
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{escape(r.stage.name)}</td><td>{escape(f'{r.stage.kind}:{r.stage.use}')}</td><td>{r.outcome}</td>"
+            f"<td style='text-align:right'>{r.ended - r.started:.2f}</td>"
+            f"<td style='text-align:left'>{escape(r.error or r.why)}</td></tr>"
+            for r in self
+        )
+        head = "<tr><th>stage</th><th>implementation</th><th>outcome</th><th>seconds</th><th>why</th></tr>"
+        title = f"Run {escape(self.id)} of {escape(self.info.project)}: {self.info.status}"
+        return f"<p><b>{title}</b></p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+def _secret(reference: Any) -> str | None:
+    """A secret by reference: `env:NAME`, `file:PATH`. A URL without a password may stand in the file itself."""
+    if reference is None:
+        return None
+    scheme, _, rest = str(reference).partition(":")
+    if scheme == "env":
+        value = os.environ.get(rest)
+        if value is None:
+            msg = f"[store] url refers to the environment variable {rest}, which is not set"
+            raise SpecError(msg, hint=f"Set it: export {rest}=...")
+        return value
+    if scheme == "file":
+        try:
+            return Path(rest).read_text(encoding="utf-8").strip()
+        except OSError as error:
+            msg = f"[store] url refers to the file {rest}, which cannot be read: {error.strerror}"
+            raise SpecError(msg) from error
+    return str(reference)

@@ -1,0 +1,116 @@
+"""One execution of one stage: inputs from the store, `run`, outputs into the store.
+
+The same code runs in the runner's process and in a worker. Inputs always come from the store, also when they were made
+a moment ago, so that a stage sees the same values whether or not what precedes it was answered from the cache.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import HeadraceError, PluginError, SpecError, StageError
+from headrace.hooks.contract import StageContract, describe
+from headrace.hooks.catalog import StageEntry
+from headrace.pipeline.spec import StageSpec
+from headrace.types import ArtifactRef
+
+if TYPE_CHECKING:
+    from headrace.hooks.catalog import StageCatalog
+    from headrace.runtime.context import Context
+    from headrace.store import Store
+
+OWN_CODE = "project"
+
+
+@dataclass(frozen=True)
+class StageCall:
+    """Everything that is needed to run a stage elsewhere. JSON, so that it can cross a process border."""
+
+    target: str
+    config: Mapping[str, Any]
+    inputs: Mapping[str, Mapping[str, Any]]
+    stage: str
+    seed: int
+    threads: int
+    project: str
+    project_dir: str
+    run_id: str
+    workdir: str
+    who: str
+
+
+def use_project_code(project_dir: Path) -> None:
+    """Make the project's own modules importable, as `python -m` would."""
+    if str(project_dir) not in sys.path:
+        sys.path.insert(0, str(project_dir))
+
+
+def resolve(stage: StageSpec, catalog: StageCatalog) -> tuple[StageEntry, type, StageContract]:
+    """The implementation that a stage names: a registered one, or `module:Class` of the project's own code."""
+    if ":" in stage.use:
+        entry = StageEntry(kind=stage.kind, name=stage.use, target=stage.use, distribution=OWN_CODE, version="")
+        try:
+            implementation = load_target(stage.use)
+        except PluginError as error:
+            raise SpecError(error.message, place=f"stage [{stage.name}]", hint=error.hint) from error
+    else:
+        entry = catalog.entry(stage.kind, stage.use)
+        implementation = catalog.load(entry)
+    return entry, implementation, describe(implementation)
+
+
+def load_target(target: str) -> type:
+    """Import `"module:Class"`."""
+    module_name, _, class_name = target.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except HeadraceError:
+        raise
+    except Exception as error:
+        msg = f"{module_name!r} cannot be imported: {type(error).__name__}: {error}"
+        raise PluginError(msg, place=target, hint="Mend the module; `--traceback` shows where it fails.") from error
+    found = module
+    for part in class_name.split("."):
+        found = getattr(found, part, None)  # type: ignore[assignment]
+    if not isinstance(found, type):
+        msg = f"module {module_name!r} has no class {class_name!r}"
+        raise PluginError(msg, place=target, hint='Write `use = "module:Class"`.')
+    return found
+
+
+def execute(
+    implementation: type, contract: StageContract, config: Any, context: Context, store: Store
+) -> dict[str, ArtifactRef]:
+    """Run a stage and keep what it gives. Errors come out as they are; the caller says which stage it was."""
+    inputs = {
+        name: store.artifacts.load(context.inputs[name], spec.type)
+        for name, spec in contract.inputs.items()
+        if name in context.inputs
+    }
+    context.workdir.mkdir(parents=True, exist_ok=True)
+    result = implementation(config).run(context, **inputs)
+    context.check_cancelled()
+    return {name: store.artifacts.save(value) for name, value in _outputs(result, contract, context.stage).items()}
+
+
+def _outputs(result: Any, contract: StageContract, stage: str) -> dict[str, Any]:
+    names = list(contract.outputs)
+    if contract.single:
+        values = {names[0]: result}
+    else:
+        found = getattr(result, "_asdict", None)
+        if found is None:
+            msg = f"returned {type(result).__name__}, and is annotated to return a NamedTuple with {', '.join(names)}"
+            raise StageError(msg, place=f"stage {stage}")
+        values = dict(found())
+    for name, type_ in contract.outputs.items():
+        if not isinstance(values.get(name), type_):
+            found_type = type(values.get(name)).__name__
+            msg = f"output {name!r} is a {found_type}, and is annotated as {type_.__name__}"
+            raise StageError(msg, place=f"stage {stage}", hint="Return what `run` is annotated to return.")
+    return values

@@ -1,0 +1,91 @@
+"""`python -m headrace.runtime.worker`: runs one stage in a process of its own.
+
+Reads a `StageCall` with the store's address as JSON from standard input and writes JSON lines to the file descriptor
+that it was given: events while it runs, then `result` or `error`. Standard output and error stay the stage's own.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import traceback
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from headrace import errors
+from headrace.errors import HeadraceError, StageError
+from headrace.hooks.contract import describe
+from headrace.registry import Registry
+from headrace.runtime.call import StageCall, execute, load_target, use_project_code
+from headrace.runtime.context import Context, Event
+from headrace.store import Store
+from headrace.types import ArtifactRef
+
+
+def main() -> int:
+    """Run the call on standard input; the report goes to the descriptor named by the first argument."""
+    with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8", buffering=1) as report:
+        request = json.load(sys.stdin)
+
+        def emit(event: Event) -> None:
+            report.write(json.dumps({"event": [event.stage, event.kind, dict(event.data)]}) + "\n")
+
+        try:
+            outputs = _run(StageCall(**request["call"]), request["store"], emit)
+        except BaseException as error:  # noqa: BLE001  # everything a stage raises must reach the runner, sys.exit too
+            report.write(json.dumps({"error": describe_error(error)}) + "\n")
+            return 1
+        report.write(json.dumps({"result": {k: vars(v) for k, v in outputs.items()}}) + "\n")
+    return 0
+
+
+def _run(call: StageCall, store_address: Mapping[str, Any], emit: Any) -> dict[str, ArtifactRef]:
+    use_project_code(Path(call.project_dir))
+    implementation = load_target(call.target)
+    contract = describe(implementation)
+    with Store.open(Path(store_address["root"]), url=store_address["url"], create=False) as store:
+        registry = Registry(store, who=call.who)
+        registry.set_run(call.run_id)
+        context = Context(
+            seed=call.seed,
+            threads=call.threads,
+            project=call.project,
+            project_dir=Path(call.project_dir),
+            run_id=call.run_id,
+            stage=call.stage,
+            workdir=Path(call.workdir),
+            registry=registry,
+            inputs={name: ArtifactRef(**ref) for name, ref in call.inputs.items()},
+            emit=emit,
+        )
+        return execute(implementation, contract, contract.config.model_validate(call.config), context, store)
+
+
+def describe_error(error: BaseException) -> dict[str, Any]:
+    """An exception as JSON, for `revive_error` on the other side."""
+    ours = isinstance(error, HeadraceError)
+    return {
+        "type": type(error).__name__,
+        "ours": ours,
+        "message": error.message if ours else str(error),  # type: ignore[attr-defined]
+        "place": error.place if ours else None,  # type: ignore[attr-defined]
+        "hint": error.hint if ours else None,  # type: ignore[attr-defined]
+        "traceback": "".join(traceback.format_exception(error)),
+    }
+
+
+def revive_error(about: Mapping[str, Any]) -> HeadraceError:
+    """The exception that a worker described. Foreign types come back as `StageError`, with their traceback as a note."""
+    known = getattr(errors, about["type"], None) if about["ours"] else None
+    if isinstance(known, type) and issubclass(known, HeadraceError):
+        error = known(about["message"], place=about["place"], hint=about["hint"])
+    else:
+        error = StageError(f"{about['type']}: {about['message']}")
+    error.add_note(about["traceback"])
+    return error
+
+
+if __name__ == "__main__":
+    sys.exit(main())
