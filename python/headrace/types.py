@@ -178,10 +178,13 @@ class Model:
 class Evaluation(_Document):
     """How good a model is on rows that it has not seen.
 
-    `metrics`: name -> {`value`, `low`, `high`, `better` ("higher" or "lower")}, the interval by bootstrap at `level`.
-    `baseline`: the same of the trivial predictor. `slices`: one entry a slice: `column`, `value`, `rows`, `metrics`.
+    `metrics`: name -> {`value`, `low`, `high`, `better` ("higher", "lower" or "zero")}, the interval by bootstrap at
+    `level`; what cannot be told is None, and `reason` says why. `baseline`: the same of the trivial predictor, and
+    `gain`, `gain_low`, `gain_high`: by how much the model is better than it. `slices`: one entry a slice: `column`,
+    `value`, `rows`, `metrics`; the worst first.
     `curves`: points for plots (`roc`, `pr`, `calibration`, `confusion`, `residuals`), thinned to a few hundred.
-    `importance`: feature -> permutation importance in units of the primary metric.
+    `importance`: input column -> permutation importance in units of the primary metric. `about`: how it was measured
+    (threshold, replicates, what was drawn, `notes` for the reader).
     """
 
     type_name: ClassVar[str] = "evaluation"
@@ -194,6 +197,7 @@ class Evaluation(_Document):
     slices: Sequence[Mapping[str, JSON]] = ()
     curves: Mapping[str, JSON] = field(default_factory=dict)
     importance: Mapping[str, float] = field(default_factory=dict)
+    about: Mapping[str, JSON] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
