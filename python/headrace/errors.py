@@ -115,7 +115,7 @@ class CancelledError(HeadraceError):
 
 
 class FencedError(HeadraceError):
-    """This process lost its run: another one declared it dead and its epoch is over. Nothing more may be committed."""
+    """The process lost its run: another one declared it dead and its epoch is over. Nothing more may be committed."""
 
 
 class CacheUnavailableError(HeadraceError):
@@ -172,7 +172,7 @@ class NotFoundError(StoreError, KeyError):
 
 
 class RegistryError(HeadraceError):
-    """The registry refuses: a name that is not allowed, a version that does not exist, a package that does not verify."""
+    """The registry refuses: a name that is not allowed, no such version, a package that does not verify."""
 
     exit_code = 5
 

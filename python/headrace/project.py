@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import cached_property
 from html import escape
 from pathlib import Path
@@ -13,10 +12,10 @@ from headrace.errors import NotFoundError, SpecError
 from headrace.hooks.catalog import nearest
 from headrace.pipeline import graph as graphs
 from headrace.pipeline import spec as specs
-from headrace.types import AliasMove, Artifact, RunInfo, StageRecord, SupportsArrowStream
 
 if TYPE_CHECKING:
     import threading
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     import polars as pl
 
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from headrace.runtime.reproduce import Reproduction
     from headrace.runtime.runner import Listener
     from headrace.store import Store
+    from headrace.types import AliasMove, Artifact, RunInfo, StageRecord, SupportsArrowStream
 
 STORE_FOLDER = ".headrace"
 
@@ -232,9 +232,7 @@ class Run:
             msg = f"stage {stage!r} has no output {output!r}"
             raise NotFoundError(msg, hint=nearest(output, outputs))
         ref = outputs[output]
-        loaded: Artifact = self._project.store.artifacts.load(
-            ref, self._project.plugins.artifacts.load(ref.type_name)
-        )
+        loaded: Artifact = self._project.store.artifacts.load(ref, self._project.plugins.artifacts.load(ref.type_name))
         return loaded
 
     def __iter__(self) -> Iterator[StageRecord]:

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self, runtime_checkable
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import polars as pl
 
 JSON = None | bool | int | float | str | Sequence["JSON"] | Mapping[str, "JSON"]
@@ -26,16 +27,16 @@ class SupportsArrowStream(Protocol):
     def __arrow_c_stream__(self, requested_schema: object | None = None) -> object: ...
 
 
-# --- artifacts: how they are kept -------------------------------------------------------------------------------------
+# --- artifacts: how they are kept -----------------------------------------------------------------------------------
 
 
 class ArtifactWriter(Protocol):
-    """Takes the named parts of one artifact. Part names match `[a-z0-9_]+(\\.[a-z0-9]+)?`."""
+    """Takes the named parts of one artifact. A part's name is lower-case letters, digits, `_` and at most one dot."""
 
     def json(self, name: str, value: JSON) -> None:
         """Keep a JSON value, in canonical form. NaN and infinities are refused."""
 
-    def bytes(self, name: str, data: bytes, *, format: str) -> None:
+    def bytes(self, name: str, data: bytes, *, format: str) -> None:  # noqa: A002  # the word that everybody expects
         """Keep bytes. `format` is one of `onnx`, `lightgbm`, `html`, `svg`, `text`, `binary`."""
 
     def frame(self, name: str, frame: SupportsArrowStream) -> None:
@@ -84,7 +85,7 @@ class ArtifactRef:
     size: int
 
 
-# --- artifacts: plain values ------------------------------------------------------------------------------------------
+# --- artifacts: plain values ----------------------------------------------------------------------------------------
 
 
 class _Document:
@@ -245,7 +246,7 @@ class Report:
         return self.html
 
 
-# --- stages -----------------------------------------------------------------------------------------------------------
+# --- stages ---------------------------------------------------------------------------------------------------------
 
 
 class RegistryView(Protocol):
@@ -319,7 +320,7 @@ class Stage(Protocol):
     def __init__(self, config: Any) -> None: ...
 
 
-# --- what observers are told -------------------------------------------------------------------------------------------
+# --- what observers are told ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True)

@@ -18,8 +18,8 @@ from headrace.pipeline.spec import Spec, StageSpec
 if TYPE_CHECKING:
     from pydantic import BaseModel
 
-    from headrace.hooks.contract import InputSpec, StageContract
     from headrace.hooks.catalog import StageEntry
+    from headrace.hooks.contract import InputSpec, StageContract
 
 Resolver = Callable[[StageSpec], "tuple[StageEntry, type, StageContract]"]
 
@@ -93,7 +93,7 @@ def build(spec: Spec, resolve: Resolver) -> Graph:
         _check_engine_references(spec, stage, contract)
         inputs: dict[str, Edge] = {}
         for name, wanted in contract.inputs.items():
-            edge = _producer(spec, stage, name, wanted, position, contracts)
+            edge = _producer(spec, position, name, wanted, contracts)
             if edge is not None:
                 inputs[name] = edge
         config = validate_config(spec, stage, contract)
@@ -113,7 +113,7 @@ def validate_config(spec: Spec, stage: StageSpec, contract: StageContract) -> Ba
             raise ConfigError(
                 f"stage [{stage.name}] ({stage.kind}:{stage.use}) has no key {key!r}",
                 place=spec.place(stage.name, key),
-                hint=f"{nearest(key, known)} `headrace plugins show {stage.kind}:{stage.use}` explains each key.".strip(),
+                hint=f"{nearest(key, known)} {_ask_show(stage)}".strip(),
             )
     try:
         return contract.config.model_validate(values)
@@ -128,8 +128,12 @@ def validate_config(spec: Spec, stage: StageSpec, contract: StageContract) -> Ba
         raise ConfigError(
             f"stage [{stage.name}] ({stage.kind}:{stage.use}), key {key!r}: {first['msg']}{found}",
             place=spec.place(stage.name, *where),
-            hint=f"`headrace plugins show {stage.kind}:{stage.use}` explains each key.{shared}",
+            hint=f"{_ask_show(stage)}{shared}",
         ) from error
+
+
+def _ask_show(stage: StageSpec) -> str:
+    return f"`headrace plugins show {stage.kind}:{stage.use}` explains each key."
 
 
 def _check_engine_references(spec: Spec, stage: StageSpec, contract: StageContract) -> None:
@@ -151,13 +155,9 @@ def _check_engine_references(spec: Spec, stage: StageSpec, contract: StageContra
 
 
 def _producer(
-    spec: Spec,
-    stage: StageSpec,
-    name: str,
-    wanted: InputSpec,
-    position: int,
-    contracts: Mapping[str, StageContract],
+    spec: Spec, position: int, name: str, wanted: InputSpec, contracts: Mapping[str, StageContract]
 ) -> Edge | None:
+    stage = spec.stages[position]
     if name in stage.inputs:
         return _stated(spec, stage, name, wanted, contracts)
     earlier = [s.name for s in spec.stages[:position]]
@@ -186,9 +186,7 @@ def _producer(
     )
 
 
-def _stated(
-    spec: Spec, stage: StageSpec, name: str, wanted: InputSpec, contracts: Mapping[str, StageContract]
-) -> Edge:
+def _stated(spec: Spec, stage: StageSpec, name: str, wanted: InputSpec, contracts: Mapping[str, StageContract]) -> Edge:
     stated = stage.inputs[name]
     producer, _, output = stated.rpartition(".") if stated not in contracts else (stated, "", "")
     place = spec.place(stage.name, "inputs", name)

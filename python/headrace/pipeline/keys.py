@@ -88,7 +88,9 @@ def differences(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     """What changed between two `Fingerprint.components`, in words, most telling first."""
     found: list[str] = []
     if old.get("implementation") != new.get("implementation"):
-        found.append(f"the implementation changed: {_joined(old['implementation'])} -> {_joined(new['implementation'])}")
+        found.append(
+            f"the implementation changed: {_joined(old['implementation'])} -> {_joined(new['implementation'])}"
+        )
     found += _changed("config", old.get("config", {}), new.get("config", {}), show=True)
     found += _changed("source of", old.get("source", {}), new.get("source", {}), show=False)
     found += _changed("version of", old.get("lock", {}), new.get("lock", {}), show=True)

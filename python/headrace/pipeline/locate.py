@@ -7,7 +7,10 @@ person at the line; where it is unsure it gives the table's line, or none. Nothi
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 def line_of(text: str, keys: Sequence[str]) -> int | None:

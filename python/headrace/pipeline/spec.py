@@ -9,13 +9,15 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import SpecError
 from headrace.hooks.catalog import nearest
 from headrace.hooks.contract import ENGINE_KEYS
 from headrace.pipeline.locate import line_of
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 FILE_NAME = "headrace.toml"
 KINDS = (
@@ -87,7 +89,9 @@ class Spec:
             if stage.name == name:
                 return stage
         raise SpecError(
-            f"there is no stage {name!r}", place=self.path.name, hint=nearest(name, [s.name for s in self.stages])
+            f"there is no stage {name!r}",
+            place=self.path.name,
+            hint=nearest(name, [s.name for s in self.stages]),
         )
 
 
@@ -178,7 +182,9 @@ def _override_items(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[
         key, equals, value = text.partition("=")
         if not equals or "." not in key:
             raise SpecError(
-                f"{text!r} is not an override", place="--set", hint="Write STAGE.KEY=VALUE, for instance train.num_leaves=63."
+                f"{text!r} is not an override",
+                place="--set",
+                hint="Write STAGE.KEY=VALUE, for instance train.num_leaves=63.",
             )
         items.append((key.strip(), _value(value.strip())))
     return items
@@ -208,17 +214,17 @@ class _Reader:
             raise SpecError(f"`{key}` must be a table", place=self.place(key), hint=f"Write it as [{key}].")
         for inner in value:
             if inner not in known:
-                raise SpecError(f"[{key}] has no key {inner!r}", place=self.place(key, inner), hint=nearest(inner, known))
+                raise SpecError(
+                    f"[{key}] has no key {inner!r}", place=self.place(key, inner), hint=nearest(inner, known)
+                )
         return dict(value)
 
     def typed(self, table: Mapping[str, Any], where: str, key: str, kind: type, default: Any = None) -> Any:
         value = table.get(key, default)
         if value is default:
             return value
-        if isinstance(value, bool) and kind is not bool or not isinstance(value, kind):
-            raise SpecError(
-                f"`{key}` is {value!r}, and must be of type {kind.__name__}", place=self.place(where, key)
-            )
+        if (isinstance(value, bool) and kind is not bool) or not isinstance(value, kind):
+            raise SpecError(f"`{key}` is {value!r}, and must be of type {kind.__name__}", place=self.place(where, key))
         return value
 
     def stage(self, name: str, table: Any) -> StageSpec:
@@ -245,7 +251,7 @@ class _Reader:
             raise SpecError(
                 f"stage [{name}] has no `use`",
                 place=self.place(name),
-                hint=f'Name an implementation, e.g. `use = "..."`; `headrace plugins list` shows those of kind {kind!r}.',
+                hint=f'Write `use = "..."`; `headrace plugins list` shows the implementations of kind {kind!r}.',
             )
         retries = self.typed(table, name, "retries", int, 0)
         timeout = table.get("timeout")
@@ -254,17 +260,22 @@ class _Reader:
             raise SpecError(f"`retries` is {retries}, and must be at least 0", place=self.place(name, "retries"))
         if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or timeout <= 0):
             raise SpecError(
-                f"`timeout` is {timeout!r}, and must be a number of seconds above 0", place=self.place(name, "timeout")
+                f"`timeout` is {timeout!r}, and must be a number of seconds above 0",
+                place=self.place(name, "timeout"),
             )
         if isolation not in ("thread", "process"):
             raise SpecError(
-                f"`isolation` is {isolation!r}", place=self.place(name, "isolation"), hint='Use "thread" or "process".'
+                f"`isolation` is {isolation!r}",
+                place=self.place(name, "isolation"),
+                hint='Use "thread" or "process".',
             )
         inputs = self.typed(table, name, "inputs", dict, {})
         for key, producer in inputs.items():
             if not isinstance(producer, str):
                 raise SpecError(
-                    f"`inputs.{key}` is {producer!r}", place=self.place(name, "inputs"), hint='Write "STAGE.OUTPUT".'
+                    f"`inputs.{key}` is {producer!r}",
+                    place=self.place(name, "inputs"),
+                    hint='Write "STAGE.OUTPUT".',
                 )
         return StageSpec(
             name=name,
@@ -292,7 +303,9 @@ class _Reader:
         head, *rest = key.split(".")
         if head not in document:
             raise SpecError(
-                f"{key!r} begins with {head!r}, which is not in this spec", place="--set", hint=nearest(head, document)
+                f"{key!r} begins with {head!r}, which is not in this spec",
+                place="--set",
+                hint=nearest(head, document),
             )
         patch: Any = value
         for part in reversed(rest):

@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import HeadraceError, PluginError, SpecError, StageError
-from headrace.hooks.contract import StageContract, describe
 from headrace.hooks.catalog import StageEntry
-from headrace.pipeline.spec import StageSpec
-from headrace.types import ArtifactRef
+from headrace.hooks.contract import StageContract, describe
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
     from headrace.hooks.catalog import StageCatalog
+    from headrace.pipeline.spec import StageSpec
     from headrace.runtime.context import Context
     from headrace.store import Store
+    from headrace.types import ArtifactRef
 
 OWN_CODE = "project"
 

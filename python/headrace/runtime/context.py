@@ -6,11 +6,14 @@ import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.errors import CancelledError, StageError
-from headrace.types import ArtifactRef, RegistryView
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from headrace.types import ArtifactRef, RegistryView
 
 EventKind = Literal["started", "log", "progress", "metric", "retry", "ended"]
 

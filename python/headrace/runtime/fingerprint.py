@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import CacheUnavailableError, HeadraceError, StageError
-from headrace.pipeline.graph import Node
 from headrace.pipeline.keys import Fingerprint, canonical
 from headrace.runtime.lock import Environment, python_abi
-from headrace.runtime.source import SourceIndex
-from headrace.types import ArtifactRef, RegistryView
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from headrace.pipeline.graph import Node
+    from headrace.runtime.source import SourceIndex
+    from headrace.types import ArtifactRef, RegistryView
 
 
 @dataclass

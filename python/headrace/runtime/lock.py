@@ -5,9 +5,12 @@ from __future__ import annotations
 import platform
 import re
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 _CANONICAL = re.compile(r"[-_.]+")
 

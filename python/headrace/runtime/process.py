@@ -9,18 +9,19 @@ import selectors
 import signal
 import subprocess
 import sys
-import threading
 import time
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 from headrace.errors import CancelledError, StageError, StageTimeoutError
-from headrace.runtime.call import StageCall
 from headrace.runtime.context import Emit, Event
 from headrace.runtime.worker import revive_error
 from headrace.types import ArtifactRef
 
 if TYPE_CHECKING:
+    import threading
+
+    from headrace.runtime.call import StageCall
     from headrace.store import Store
 
 _POLL_SECONDS = 0.1
@@ -35,7 +36,7 @@ def execute_in_process(
     """
     read_end, write_end = os.pipe()
     # A session of its own, so that the stage's children end with it, and Ctrl-C reaches only the runner.
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # noqa: S603  # our own interpreter, a fixed list of arguments
         [sys.executable, "-m", "headrace.runtime.worker", str(write_end)],
         stdin=subprocess.PIPE,
         pass_fds=(write_end,),

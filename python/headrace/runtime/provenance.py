@@ -7,11 +7,13 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.runtime.lock import Environment, python_abi
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _DIFF_LIMIT = 1 << 20
 
@@ -30,8 +32,12 @@ class GitState:
         }
         try:
             for name, command in commands.items():
-                self._processes[name] = subprocess.Popen(
-                    command, cwd=folder, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL
+                self._processes[name] = subprocess.Popen(  # noqa: S603  # a fixed list of arguments
+                    command,
+                    cwd=folder,
+                    stdout=subprocess.PIPE,
+                    stderr=subprocess.DEVNULL,
+                    stdin=subprocess.DEVNULL,
                 )
         except FileNotFoundError:
             self._processes = {}

@@ -10,11 +10,9 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import CacheUnavailableError, CancelledError, FencedError, HeadraceError, StageError
-from headrace.pipeline.graph import Graph, Node
 from headrace.pipeline.keys import Fingerprint, differences
 from headrace.runtime.call import StageCall, execute
 from headrace.runtime.context import Context, Event
@@ -22,7 +20,10 @@ from headrace.runtime.process import execute_in_process
 from headrace.types import ArtifactRef, Outcome, RunInfo, RunStatus, StageInfo, StageRecord
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from headrace.hooks.manager import PluginManager
+    from headrace.pipeline.graph import Graph, Node
     from headrace.registry import Registry
     from headrace.runtime.fingerprint import Fingerprinter
     from headrace.store import RunHandle, Store
@@ -231,10 +232,10 @@ class _StageRun:
             raise
         except CancelledError:
             return self._failed("cancelled", None)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  # whatever a stage raises is its failure, and is recorded
             return self._failed("failed", error)
 
-    # --- is it known? -------------------------------------------------------------------------------------------------
+    # --- is it known? -----------------------------------------------------------------------------------------------
 
     def _key(self) -> tuple[str | None, str]:
         """The cache key, or None where there is none; and why the stage would be executed."""
@@ -249,7 +250,9 @@ class _StageRun:
         )
         self.fingerprint = full.components(named)
         for module in dynamic:
-            self._say(f"module {module} imports by a name that is only known at run time: edits of that are not noticed")
+            self._say(
+                f"module {module} imports by a name that is only known at run time: edits of that are not noticed"
+            )
         if not self.node.contract.deterministic:
             return None, "it says that it is not deterministic"
         return full.key(named), self._why()
@@ -277,7 +280,7 @@ class _StageRun:
             self._say(f"output {name!r} is missing from the store or damaged: it is made again")
         return None if damaged else outputs
 
-    # --- make it --------------------------------------------------------------------------------------------------------
+    # --- make it ----------------------------------------------------------------------------------------------------
 
     def _executed(self, key: str | None) -> Mapping[str, ArtifactRef]:
         self.runner.tell("before_stage", self.run_.handle, stage=self.info)
@@ -338,7 +341,7 @@ class _StageRun:
         )
         return execute(node.implementation, node.contract, node.config, context, self.store)
 
-    # --- say and record it ---------------------------------------------------------------------------------------------
+    # --- say and record it ------------------------------------------------------------------------------------------
 
     def _check(self) -> None:
         if self.runner.cancelled.is_set():
@@ -357,7 +360,13 @@ class _StageRun:
         self.runner.listener(event)
 
     def _end(
-        self, outcome: Outcome, *, why: str, key: str | None, outputs: Mapping[str, ArtifactRef], error: str | None = None
+        self,
+        outcome: Outcome,
+        *,
+        why: str,
+        key: str | None,
+        outputs: Mapping[str, ArtifactRef],
+        error: str | None = None,
     ) -> StageRecord:
         record = StageRecord(
             stage=self.info,
@@ -377,7 +386,11 @@ class _StageRun:
             self.store.runs.append_log(self.run_.handle, self.node.name, self.lines)
         self.store.runs.commit_stage(self.run_.handle, record, cache_key=key if outcome == "executed" else None)
         self.runner.listener(
-            Event(self.node.name, "ended", {"outcome": outcome, "why": why, "seconds": record.ended - record.started})
+            Event(
+                self.node.name,
+                "ended",
+                {"outcome": outcome, "why": why, "seconds": record.ended - record.started},
+            )
         )
         if outcome in ("executed", "cached"):
             self.runner.tell("after_stage", self.run_.handle, record=record)

@@ -20,12 +20,14 @@ import json
 import sys
 import sysconfig
 import tokenize
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace.errors import CacheUnavailableError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
 
 _SKIPPED_TOKENS = frozenset((tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER))
 _LAYOUT_TOKENS = frozenset((tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE))
@@ -34,7 +36,8 @@ _LAYOUT_TOKENS = frozenset((tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE))
 @dataclass(frozen=True)
 class SourceClosure:
     """`modules`: first-party module -> digest. `imports`: the other top-level modules. `dynamic`: modules that import
-    something whose name is only known at run time."""
+    something whose name is only known at run time.
+    """
 
     modules: Mapping[str, str]
     imports: frozenset[str]
@@ -110,7 +113,7 @@ class SourceIndex:
                 return  # an accelerator only; a store that cannot be written says so elsewhere
             self._fresh = False
 
-    # --- what a module imports ---------------------------------------------------------------------------------------
+    # --- what a module imports --------------------------------------------------------------------------------------
 
     def _targets(self, name: str, path: Path, facts: _Facts) -> Iterable[str]:
         package = name if path.name == "__init__.py" else name.rpartition(".")[0]
@@ -149,7 +152,7 @@ class SourceIndex:
             self._fresh = True
         return self._facts[raw]
 
-    # --- where a module is --------------------------------------------------------------------------------------------
+    # --- where a module is ------------------------------------------------------------------------------------------
 
     def _first_party(self, top: str) -> bool:
         found = self._top(top)
@@ -171,7 +174,10 @@ class SourceIndex:
             return None if rest else where
         for folder in where:
             path = folder.joinpath(*rest)
-            for candidate in (path / "__init__.py", path.with_suffix(".py") if rest else path / "__init__.py"):
+            for candidate in (
+                path / "__init__.py",
+                path.with_suffix(".py") if rest else path / "__init__.py",
+            ):
                 if candidate.is_file():
                     return candidate
             if rest:
@@ -187,7 +193,9 @@ class SourceIndex:
 
     def _find_top(self, top: str) -> tuple[str, list[Path] | Path] | None:
         for folder in self.search:
-            if (folder / top).is_dir() and ((folder / top / "__init__.py").is_file() or any((folder / top).glob("*.py"))):
+            if (folder / top).is_dir() and (
+                (folder / top / "__init__.py").is_file() or any((folder / top).glob("*.py"))
+            ):
                 return ("first-party", [folder / top])
             if (folder / f"{top}.py").is_file():
                 return ("first-party", folder / f"{top}.py")

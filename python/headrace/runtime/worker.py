@@ -10,9 +10,8 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headrace import errors
 from headrace.errors import HeadraceError, StageError
@@ -22,6 +21,9 @@ from headrace.runtime.call import StageCall, execute, load_target, use_project_c
 from headrace.runtime.context import Context, Event
 from headrace.store import Store
 from headrace.types import ArtifactRef
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 def main() -> int:
@@ -77,7 +79,7 @@ def describe_error(error: BaseException) -> dict[str, Any]:
 
 
 def revive_error(about: Mapping[str, Any]) -> HeadraceError:
-    """The exception that a worker described. Foreign types come back as `StageError`, with their traceback as a note."""
+    """The exception that a worker described. Foreign types come back as `StageError`; the traceback is a note."""
     known = getattr(errors, about["type"], None) if about["ours"] else None
     if isinstance(known, type) and issubclass(known, HeadraceError):
         error = known(about["message"], place=about["place"], hint=about["hint"])

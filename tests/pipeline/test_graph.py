@@ -1,0 +1,169 @@
+"""Wiring: where each input comes from, and what is said when that is not clear."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from headrace.errors import ConfigError, GraphError
+from headrace.hooks.catalog import StageEntry
+from headrace.hooks.contract import describe
+from headrace.pipeline.graph import Edge, Graph, build
+from headrace.pipeline.spec import StageSpec, parse
+from pydantic import BaseModel, ConfigDict, Field
+
+if TYPE_CHECKING:
+    from headrace import Dataset, Model, Params, StageContext
+
+
+class Config(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    target: str = Field("t", description="the label")
+    leaves: int = Field(31, description="leaves", gt=1)
+
+
+class _Base:
+    Config = Config
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+
+class Source(_Base):
+    def run(self, ctx: StageContext) -> Dataset: ...
+
+
+class Parts(NamedTuple):
+    train: Dataset
+    valid: Dataset
+
+
+class Splitter(_Base):
+    def run(self, ctx: StageContext, data: Dataset) -> Parts: ...
+
+
+class Enrich(_Base):
+    def run(self, ctx: StageContext, data: Dataset) -> Dataset: ...
+
+
+class Train(_Base):
+    def run(self, ctx: StageContext, train: Dataset, params: Params | None = None) -> Model: ...
+
+
+class Tune(_Base):
+    def run(self, ctx: StageContext, train: Dataset) -> Params: ...
+
+
+class Look(_Base):
+    def run(self, ctx: StageContext, frame: Dataset) -> Params: ...
+
+
+CLASSES = {c.__name__.lower(): c for c in (Source, Splitter, Enrich, Train, Tune, Look)}
+
+
+def graph(**stages: dict[str, Any]) -> Graph:
+    document = {"project": {"name": "p", "target": "label"}}
+    for name, table in stages.items():
+        document[name] = {"kind": "k", **table}
+
+    def resolve(stage: StageSpec) -> Any:
+        entry = StageEntry(stage.kind, stage.use, f"tests:{stage.use}", "tests", "1")
+        return entry, CLASSES[stage.use], describe(CLASSES[stage.use])
+
+    return build(parse(document, path=Path("headrace.toml")), resolve)
+
+
+def test_by_name_then_by_nearest() -> None:
+    made = graph(a={"use": "source"}, b={"use": "enrich"}, c={"use": "splitter"}, d={"use": "train"})
+    assert made["b"].inputs == {"data": Edge("a", "dataset")}
+    assert made["c"].inputs == {"data": Edge("b", "data")}
+    assert made["d"].inputs == {"train": Edge("c", "train")}
+
+
+def test_a_transform_in_between_is_taken() -> None:
+    made = graph(
+        a={"use": "source"},
+        b={"use": "splitter"},
+        e={"use": "enrich", "inputs": {"data": "b.train"}},
+        d={"use": "train"},
+    )
+    assert made["d"].inputs == {"train": Edge("b", "train")}, "the name wins over the nearest"
+
+
+def test_an_optional_input_is_wired_only_where_there_is_one() -> None:
+    without = graph(a={"use": "source"}, b={"use": "splitter"}, d={"use": "train"})
+    assert "params" not in without["d"].inputs
+    with_ = graph(a={"use": "source"}, b={"use": "splitter"}, t={"use": "tune"}, d={"use": "train"})
+    assert with_["d"].inputs["params"] == Edge("t", "params")
+
+
+def test_an_ambiguous_input_lists_the_candidates() -> None:
+    with pytest.raises(GraphError, match=r"several fit: a\.dataset, b\.train, b\.valid"):
+        graph(a={"use": "source"}, b={"use": "splitter"}, l={"use": "look"})
+
+
+def test_a_missing_input_says_what_is_missing() -> None:
+    with pytest.raises(GraphError, match=r"\[d\] needs 'train' \(a dataset\)"):
+        graph(d={"use": "train"})
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        ({"train": "b"}, "gives 2 outputs"),
+        ({"train": "b.vlaid"}, "valid"),
+        ({"train": "zz.train"}, "not a stage"),
+        ({"trian": "b.train"}, "no input 'trian'"),
+        ({"params": "b.train"}, "wants a params"),
+    ],
+)
+def test_stated_inputs_are_checked(inputs: dict[str, str], words: str) -> None:
+    with pytest.raises(GraphError, match=words):
+        graph(a={"use": "source"}, b={"use": "splitter"}, d={"use": "train", "inputs": inputs})
+
+
+def test_a_cycle_is_named() -> None:
+    with pytest.raises(GraphError, match=r"wait for each other: \[a\], \[b\]"):
+        graph(
+            a={"use": "enrich", "inputs": {"data": "b.data"}},
+            b={"use": "enrich", "inputs": {"data": "a.data"}},
+        )
+
+
+def test_a_forward_reference_is_put_in_order() -> None:
+    made = graph(b={"use": "enrich", "inputs": {"data": "a.dataset"}}, a={"use": "source"})
+    assert [node.name for node in made.nodes] == ["a", "b"]
+
+
+def test_after_is_an_arrow_without_data() -> None:
+    made = graph(a={"use": "source"}, b={"use": "source", "after": ["a"]})
+    assert made["b"].needs == {"a"}
+    with pytest.raises(GraphError, match="not a stage"):
+        graph(b={"use": "source", "after": ["zz"]})
+
+
+def test_upstream_and_downstream() -> None:
+    made = graph(a={"use": "source"}, b={"use": "splitter"}, d={"use": "train"}, x={"use": "source"})
+    assert made.downstream("a") == {"a", "b", "d"}
+    assert made.upstream("d") == {"a", "b", "d"}
+    assert made.downstream("x") == {"x"}
+
+
+def test_shared_keys_reach_configs_that_have_them() -> None:
+    made = graph(a={"use": "source"}, b={"use": "source", "target": "own"})
+    assert made["a"].config.model_dump()["target"] == "label"
+    assert made["b"].config.model_dump()["target"] == "own"
+
+
+@pytest.mark.parametrize(
+    ("table", "words"),
+    [
+        ({"leafs": 3}, "no key 'leafs'(.|\n)*'leaves'(.|\n)*plugins show k:source"),
+        ({"leaves": 1}, "leaves(.|\n)*greater than 1(.|\n)*found 1"),
+        ({"leaves": "many"}, "valid integer"),
+    ],
+)
+def test_a_wrong_config_names_the_key(table: dict[str, Any], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        graph(a={"use": "source", **table})
