@@ -281,7 +281,7 @@ class PackageView(Protocol):
 
 
 class StageContext(Protocol):
-    """What the runtime hands to a stage. `workdir` is kept until the stage has committed, so a stage can resume in it."""
+    """What the runtime hands to a stage. `workdir` is kept until the stage has committed: a stage can resume in it."""
 
     seed: int
     threads: int
@@ -364,7 +364,7 @@ RunStatus = Literal["running", "succeeded", "failed", "cancelled", "crashed"]
 
 @dataclass(frozen=True)
 class RunInfo:
-    """One execution of a pipeline. `provenance`: git commit and dirty diff, environment lock, python, platform, argv."""
+    """One execution of a pipeline. `provenance`: git commit and dirty diff, environment lock, Python, platform."""
 
     id: str
     project: str

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
+from headrace import Dataset, Model, Params, StageContext
 from headrace.errors import ConfigError, GraphError
 from headrace.hooks.catalog import StageEntry
 from headrace.hooks.contract import describe
 from headrace.pipeline.graph import Edge, Graph, build
 from headrace.pipeline.spec import StageSpec, parse
 from pydantic import BaseModel, ConfigDict, Field
-
-if TYPE_CHECKING:
-    from headrace import Dataset, Model, Params, StageContext
 
 
 class Config(BaseModel):

@@ -35,7 +35,9 @@ _LAYOUT_TOKENS = frozenset((tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE))
 
 @dataclass(frozen=True)
 class SourceClosure:
-    """`modules`: first-party module -> digest. `imports`: the other top-level modules. `dynamic`: modules that import
+    """What importing a module runs.
+
+    `modules`: first-party module -> digest. `imports`: the other top-level modules. `dynamic`: modules that import
     something whose name is only known at run time.
     """
 
