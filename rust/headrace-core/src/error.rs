@@ -58,9 +58,7 @@ impl Error {
     #[must_use]
     pub fn place(&self) -> Option<String> {
         match self {
-            Self::UnsupportedType { column, .. } | Self::DamagedColumn { column, .. } => {
-                Some(format!("column {column:?}"))
-            }
+            Self::UnsupportedType { column, .. } | Self::DamagedColumn { column, .. } => Some(column_place(column)),
             Self::SchemaMismatch { .. } | Self::Producer(_) | Self::Threads { .. } => None,
         }
     }
@@ -80,4 +78,10 @@ impl Error {
             Self::Threads { .. } => Some("Ask for fewer threads."),
         }
     }
+}
+
+/// A column as a place: `column 'age'`, on one line whatever the name holds.
+#[must_use]
+pub fn column_place(name: &str) -> String {
+    format!("column '{}'", name.escape_debug())
 }

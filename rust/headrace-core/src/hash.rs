@@ -107,19 +107,10 @@ impl FrameHasher {
             .fields()
             .iter()
             .map(|field| {
-                Node::new(field).map_err(|data_type| Error::UnsupportedType {
-                    column: field.name().clone(),
-                    data_type,
-                })
+                Node::new(field).map_err(|data_type| Error::UnsupportedType { column: field.name().clone(), data_type })
             })
             .collect::<Result<Vec<_>>>()?;
-        Ok(Self {
-            threads: threads.get().min(columns.len()),
-            schema,
-            columns,
-            rows: 0,
-            pool: None,
-        })
+        Ok(Self { threads: threads.get().min(columns.len()), schema, columns, rows: 0, pool: None })
     }
 
     /// Feeds the next rows. They must have the schema's columns and types; after an error the hasher is of no more use.
@@ -134,12 +125,7 @@ impl FrameHasher {
                 vacant => vacant.insert(start_pool(self.threads)?),
             };
             let outcomes: Vec<_> = pool.install(|| {
-                columns
-                    .par_iter_mut()
-                    .with_max_len(1)
-                    .zip(arrays)
-                    .map(|(node, array)| node.update(array))
-                    .collect()
+                columns.par_iter_mut().with_max_len(1).zip(arrays).map(|(node, array)| node.update(array)).collect()
             });
             self.first_damage(outcomes)
         } else {
@@ -187,10 +173,7 @@ impl FrameHasher {
     /// The leftmost column's error, so that the message does not depend on which thread was first.
     fn first_damage(&self, outcomes: Vec<Result<(), String>>) -> Result<()> {
         for (field, outcome) in self.schema.fields().iter().zip(outcomes) {
-            outcome.map_err(|reason| Error::DamagedColumn {
-                column: field.name().clone(),
-                reason,
-            })?;
+            outcome.map_err(|reason| Error::DamagedColumn { column: field.name().clone(), reason })?;
         }
         Ok(())
     }
@@ -214,8 +197,5 @@ fn start_pool(threads: usize) -> Result<ThreadPool> {
         .num_threads(threads)
         .thread_name(|index| format!("headrace-hash-{index}"))
         .build()
-        .map_err(|error| Error::Threads {
-            threads,
-            reason: error.to_string(),
-        })
+        .map_err(|error| Error::Threads { threads, reason: error.to_string() })
 }

@@ -11,7 +11,9 @@
 #![deny(missing_docs)]
 
 #[cfg(not(target_endian = "little"))]
-compile_error!("headrace hashes Arrow buffers as they lie in memory, and its hashes are defined on little-endian values");
+compile_error!(
+    "headrace hashes Arrow buffers as they lie in memory, and its hashes are defined on little-endian values"
+);
 
 pub mod error;
 pub mod hash;

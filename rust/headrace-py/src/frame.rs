@@ -1,47 +1,194 @@
-//! Frames from Python: anything that hands itself over through the Arrow PyCapsule interface.
+//! Frames from Python: anything that hands itself over through the Arrow `PyCapsule` interface.
+//!
+//! The stream is read here and not by arrow's own reader for two reasons. polars announces a buffer for columns of type
+//! Null, which the specification does not have and arrow-rs refuses (pola-rs/polars#22934); and a schema is asked for
+//! column by column, so that a type that Arrow does not know can be named together with its column.
+#![allow(
+    unsafe_code,
+    reason = "the Arrow C data interface is a contract between pointers; this is the one module that holds it"
+)]
 
-use arrow_array::{RecordBatch, RecordBatchIterator, RecordBatchReader};
-use arrow_schema::ArrowError;
+use std::ffi::{CStr, c_int};
+use std::sync::Arc;
+
+use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
+use arrow_array::ffi_stream::FFI_ArrowArrayStream;
+use arrow_array::{Array as _, RecordBatch, RecordBatchOptions, StructArray};
+use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
+use headrace_core::error::column_place;
+use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3_arrow::{PyRecordBatch, PyRecordBatchReader};
+use pyo3::types::{PyCapsule, PyTuple};
 
 use crate::error::data_error;
 
 /// A stream of batches that may be read without the interpreter.
-pub(crate) type Batches = Box<dyn RecordBatchReader + Send>;
-
-/// Opens `frame`, or says why it cannot be read.
-pub(crate) fn open(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
-    let py = frame.py();
-    if frame.hasattr(intern!(py, "__arrow_c_stream__"))? {
-        let reader: PyRecordBatchReader = frame.extract().map_err(|cause| refuse(frame, &cause))?;
-        return reader.into_reader();
-    }
-    if frame.hasattr(intern!(py, "__arrow_c_array__"))? {
-        let batch: PyRecordBatch = frame.extract().map_err(|cause| refuse(frame, &cause))?;
-        let batch: RecordBatch = batch.into_inner();
-        let schema = batch.schema();
-        return Ok(Box::new(RecordBatchIterator::new([Ok::<_, ArrowError>(batch)], schema)));
-    }
-    Err(data_error(
-        py,
-        &format!("expected a frame with __arrow_c_stream__ or __arrow_c_array__, found {}", type_name(frame)),
-        None,
-        Some("Pass a polars, pyarrow or pandas frame; collect a lazy one first."),
-    ))
+pub(crate) struct Batches {
+    schema: SchemaRef,
+    source: Source,
 }
 
+enum Source {
+    Stream(FFI_ArrowArrayStream),
+    One(FFI_ArrowArray),
+    Ended,
+}
+
+/// Opens `frame`, or says why it cannot be read. A stream is consumed.
+pub(crate) fn open(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
+    let py = frame.py();
+    let (schema, source) = if frame.hasattr(intern!(py, "__arrow_c_stream__"))? {
+        let capsule = frame.call_method0(intern!(py, "__arrow_c_stream__")).map_err(|cause| refuse(frame, &cause))?;
+        let stream = capsule.cast::<PyCapsule>()?.pointer_checked(Some(c"arrow_array_stream"))?;
+        // SAFETY: the capsule's name says what it points to, and moving it out is how a stream is taken.
+        let mut stream = unsafe { FFI_ArrowArrayStream::from_raw(stream.cast().as_ptr()) };
+        let schema = stream_schema(&mut stream).map_err(|reason| unreadable(frame, &reason, None))?;
+        (schema, Source::Stream(stream))
+    } else if frame.hasattr(intern!(py, "__arrow_c_array__"))? {
+        let pair = frame.call_method0(intern!(py, "__arrow_c_array__")).map_err(|cause| refuse(frame, &cause))?;
+        let pair = pair.cast::<PyTuple>()?;
+        let schema = pair.get_item(0)?.cast::<PyCapsule>()?.pointer_checked(Some(c"arrow_schema"))?;
+        let array = pair.get_item(1)?.cast::<PyCapsule>()?.pointer_checked(Some(c"arrow_array"))?;
+        // SAFETY: as above, for both capsules.
+        let pair = unsafe {
+            (FFI_ArrowSchema::from_raw(schema.cast().as_ptr()), FFI_ArrowArray::from_raw(array.cast().as_ptr()))
+        };
+        (pair.0, Source::One(pair.1))
+    } else {
+        return Err(data_error(
+            py,
+            &format!("expected a frame with __arrow_c_stream__ or __arrow_c_array__, found {}", type_name(frame)),
+            None,
+            Some("Pass a polars, pyarrow or pandas frame; collect a lazy one first."),
+        ));
+    };
+    let schema = columns(&schema).map_err(|(reason, column)| unreadable(frame, &reason, column))?;
+    Ok(Batches { schema, source })
+}
+
+impl Batches {
+    pub(crate) fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn take(&mut self, array: FFI_ArrowArray) -> Result<RecordBatch, ArrowError> {
+        forget_null_buffers(&array, self.schema.fields());
+        let data_type = DataType::Struct(self.schema.fields().clone());
+        // SAFETY: the producer announced this type for it.
+        let rows = StructArray::from(unsafe { from_ffi_and_data_type(array, data_type) }?);
+        let (count, nulls) = (rows.len(), rows.null_count());
+        if nulls > 0 {
+            return Err(ArrowError::CDataInterface(format!(
+                "{nulls} rows are null as a whole, which a frame cannot say"
+            )));
+        }
+        let options = RecordBatchOptions::new().with_row_count(Some(count));
+        RecordBatch::try_new_with_options(self.schema(), rows.columns().to_vec(), &options)
+    }
+}
+
+impl Iterator for Batches {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    /// The next batch. After an error the stream has ended.
+    fn next(&mut self) -> Option<Self::Item> {
+        let array = match std::mem::replace(&mut self.source, Source::Ended) {
+            Source::Stream(mut stream) => match next_array(&mut stream) {
+                Ok(array) if array.is_released() => return None,
+                Ok(array) => {
+                    self.source = Source::Stream(stream);
+                    array
+                }
+                Err(error) => return Some(Err(error)),
+            },
+            Source::One(array) => array,
+            Source::Ended => return None,
+        };
+        let batch = self.take(array);
+        if batch.is_err() {
+            self.source = Source::Ended;
+        }
+        Some(batch)
+    }
+}
+
+fn stream_schema(stream: &mut FFI_ArrowArrayStream) -> Result<FFI_ArrowSchema, String> {
+    let call = stream.get_schema.ok_or("its stream was consumed before")?;
+    let mut schema = FFI_ArrowSchema::empty();
+    // SAFETY: the callback is the stream's own, and both pointers live through the call.
+    let code = unsafe { call(&raw mut *stream, &raw mut schema) };
+    if code == 0 { Ok(schema) } else { Err(last_error(stream, code)) }
+}
+
+fn next_array(stream: &mut FFI_ArrowArrayStream) -> Result<FFI_ArrowArray, ArrowError> {
+    let broken = ArrowError::CDataInterface;
+    let call = stream.get_next.ok_or_else(|| broken("its stream was consumed before".to_owned()))?;
+    let mut array = FFI_ArrowArray::empty();
+    // SAFETY: as in `stream_schema`.
+    let code = unsafe { call(&raw mut *stream, &raw mut array) };
+    if code == 0 { Ok(array) } else { Err(broken(last_error(stream, code))) }
+}
+
+fn last_error(stream: &mut FFI_ArrowArrayStream, code: c_int) -> String {
+    // SAFETY: the producer keeps the text, ended by a zero byte, until the next call.
+    let text = stream.get_last_error.map(|call| unsafe { call(&raw mut *stream) }).filter(|text| !text.is_null());
+    text.map_or_else(
+        || format!("its stream gave error {code} and no message"),
+        |text| unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned(),
+    )
+}
+
+/// The columns, or what is wrong and with which of them.
+fn columns(schema: &FFI_ArrowSchema) -> Result<SchemaRef, (String, Option<String>)> {
+    if schema.format() != "+s" {
+        return Err(("it is a single column".to_owned(), None));
+    }
+    let fields = schema
+        .children()
+        .map(|child| Field::try_from(child).map_err(|error| (error.to_string(), child.name().map(str::to_owned))));
+    Ok(Arc::new(Schema::new(fields.collect::<Result<Fields, _>>()?)))
+}
+
+/// Takes back the buffers announced for Null columns, at any depth: they have none.
+fn forget_null_buffers(array: &FFI_ArrowArray, fields: &Fields) {
+    let children = usize::try_from(array.n_children).unwrap_or(0).min(fields.len());
+    for (index, field) in fields.iter().take(children).enumerate() {
+        // SAFETY: a producer gives `n_children` pointers to children that are its consumer's alone until release.
+        if let Some(child) = unsafe { (*array.children.add(index)).as_mut() } {
+            match field.data_type() {
+                DataType::Null => child.n_buffers = 0,
+                DataType::Struct(fields) => forget_null_buffers(child, fields),
+                DataType::List(item)
+                | DataType::LargeList(item)
+                | DataType::ListView(item)
+                | DataType::LargeListView(item)
+                | DataType::FixedSizeList(item, _)
+                | DataType::Map(item, _) => forget_null_buffers(child, &Fields::from(vec![Arc::clone(item)])),
+                _ => {}
+            }
+        }
+    }
+}
+
+/// The frame's own refusal to hand itself over, as a `DataError`; Ctrl-C is not its fault.
 fn refuse(frame: &Bound<'_, PyAny>, cause: &PyErr) -> PyErr {
     let py = frame.py();
-    let error = data_error(
-        py,
-        &format!("{} cannot be read as an Arrow frame: {}", type_name(frame), cause.value(py)),
-        None,
-        Some("Arrow has no such type (128-bit integers, for one): cast the column before it is handed over."),
-    );
+    if !cause.is_instance_of::<PyException>(py) {
+        return cause.clone_ref(py);
+    }
+    let error = unreadable(frame, &cause.value(py).to_string(), None);
     error.set_cause(py, Some(cause.clone_ref(py)));
     error
+}
+
+fn unreadable(frame: &Bound<'_, PyAny>, reason: &str, column: Option<String>) -> PyErr {
+    data_error(
+        frame.py(),
+        &format!("{} cannot be read as an Arrow frame: {reason}", type_name(frame)),
+        column.map(|name| column_place(&name)).as_deref(),
+        Some("Pass a whole frame; cast what Arrow does not know (128-bit integers, objects) first."),
+    )
 }
 
 fn type_name(object: &Bound<'_, PyAny>) -> String {

@@ -55,7 +55,9 @@ impl Node {
             | DataType::Binary
             | DataType::LargeBinary
             | DataType::BinaryView => Shape::Bytes { validity, values: Sha256::new() },
-            DataType::FixedSizeBinary(width) => Shape::Fixed { validity, values: Sha256::new(), width: width.as_usize() },
+            DataType::FixedSizeBinary(width) => {
+                Shape::Fixed { validity, values: Sha256::new(), width: width.as_usize() }
+            }
             DataType::List(item)
             | DataType::LargeList(item)
             | DataType::ListView(item)
@@ -66,9 +68,10 @@ impl Node {
             DataType::FixedSizeList(item, length) => {
                 Shape::FixedList { validity, items: Box::new(Self::new(item)?), length: length.as_usize() }
             }
-            DataType::Struct(fields) => {
-                Shape::Struct { validity, fields: fields.iter().map(|field| Self::new(field)).collect::<Result<_, _>>()? }
-            }
+            DataType::Struct(fields) => Shape::Struct {
+                validity,
+                fields: fields.iter().map(|field| Self::new(field)).collect::<Result<_, _>>()?,
+            },
             DataType::Dictionary(_, values) => return Self::dictionary(values, false),
             DataType::Union(..) | DataType::RunEndEncoded(..) => return Err(data_type.clone()),
             fixed => match fixed.primitive_width() {

@@ -17,11 +17,7 @@ pub(super) struct Sink<'a> {
 
 impl<'a> Sink<'a> {
     pub(super) fn new(hash: &'a mut Sha256) -> Self {
-        Self {
-            hash,
-            scratch: [0; SCRATCH],
-            len: 0,
-        }
+        Self { hash, scratch: [0; SCRATCH], len: 0 }
     }
 
     #[inline]

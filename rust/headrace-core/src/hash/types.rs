@@ -69,10 +69,7 @@ fn describe_type(data_type: &DataType, out: &mut Vec<u8>) {
             out.push(42);
             out.extend_from_slice(&width.to_le_bytes());
         }
-        DataType::List(item)
-        | DataType::LargeList(item)
-        | DataType::ListView(item)
-        | DataType::LargeListView(item) => {
+        DataType::List(item) | DataType::LargeList(item) | DataType::ListView(item) | DataType::LargeListView(item) => {
             out.push(50);
             describe(item, out);
         }
