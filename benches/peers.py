@@ -1,4 +1,4 @@
-"""Installs the peers that the benches run beside headrace, each in an environment of its own (`.peers/NAME`).
+"""Installs the peers that benches and tests run beside headrace, each in an environment of its own (`.peers/NAME`).
 
     python benches/peers.py              # all of them
     python benches/peers.py kedro dagster
@@ -20,6 +20,7 @@ PEERS = {
     "metaflow": ("metaflow==2.19.38", "setuptools<81"),
     "dagster": ("dagster",),
     "prefect": ("prefect>=3,<4",),
+    "mlflow": ("mlflow==3.17.2",),
 }
 # Prefect 3.8.8 asks for a FastAPI with which its own server does not start (`Body() got ... 'min_items'`); with this
 # one it does.

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from headrace.types import Artifact as Artifact
     from headrace.types import ArtifactReader as ArtifactReader
     from headrace.types import ArtifactRef as ArtifactRef
+    from headrace.types import ArtifactSource as ArtifactSource
     from headrace.types import ArtifactWriter as ArtifactWriter
     from headrace.types import Evaluation as Evaluation
     from headrace.types import GateReport as GateReport
@@ -50,6 +51,7 @@ _WHERE = {
             "Artifact",
             "ArtifactReader",
             "ArtifactRef",
+            "ArtifactSource",
             "ArtifactWriter",
             "Evaluation",
             "GateReport",

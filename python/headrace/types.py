@@ -67,6 +67,13 @@ class Artifact(Protocol):
     def load(cls, source: ArtifactReader) -> Self: ...
 
 
+class ArtifactSource(Protocol):
+    """Gives artifacts to those who were told of them."""
+
+    def load(self, ref: ArtifactRef) -> Artifact:
+        """The artifact, as its own class. Raises `ArtifactError` if its type is not registered."""
+
+
 @dataclass(frozen=True)
 class FileReference:
     """A file that is an input but is not copied: `path`, SHA-256 of its bytes, size in bytes."""

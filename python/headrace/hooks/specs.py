@@ -10,14 +10,14 @@ provide hook `provide_<noun>`. Hooks fire per run, stage or event, never per row
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from headrace.hooks.markers import hookspec
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from headrace.types import AliasMove, ArtifactRef, RunInfo, StageInfo, StageRecord
+    from headrace.types import AliasMove, ArtifactRef, ArtifactSource, PackageView, RunInfo, StageInfo, StageRecord
 
 
 class StageRegistry(Protocol):
@@ -58,7 +58,7 @@ class RunEvents:
         """*observe*. The run was recorded and begins; `run.stages` is empty."""
 
     @hookspec
-    def after_run(self, run: RunInfo) -> None:
+    def after_run(self, run: RunInfo, artifacts: ArtifactSource) -> None:
         """*observe*. The run ended, in whatever way `run.status` says; `run.stages` is complete."""
 
     @hookspec
@@ -66,7 +66,7 @@ class RunEvents:
         """*observe*. The stage is about to be executed (it was not answered from the cache)."""
 
     @hookspec
-    def after_stage(self, run: RunInfo, record: StageRecord) -> None:
+    def after_stage(self, run: RunInfo, record: StageRecord, artifacts: ArtifactSource) -> None:
         """*observe*. The stage's outputs are committed: executed or taken from the cache, as `record.outcome` says."""
 
     @hookspec
@@ -78,8 +78,8 @@ class RegistryEvents:
     """What becomes of model versions. Fire in the process that did it, after the database committed."""
 
     @hookspec
-    def after_version_registered(self, model: str, version: int, manifest: Mapping[str, Any]) -> None:
-        """*observe*. A new version exists. `manifest` is the package's."""
+    def after_version_registered(self, package: PackageView) -> None:
+        """*observe*. A new version exists: `package.version`, with its manifest and files."""
 
     @hookspec
     def after_alias_moved(self, move: AliasMove) -> None:

@@ -16,7 +16,7 @@ from headrace.hooks.catalog import StageEntry
 from headrace.hooks.contract import StageContract, describe
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from headrace.hooks.catalog import StageCatalog
@@ -43,6 +43,7 @@ class StageCall:
     run_id: str
     workdir: str
     who: str
+    disabled_plugins: Sequence[str] = ()
 
 
 def use_project_code(project_dir: Path) -> None:

@@ -17,7 +17,7 @@ from headrace.pipeline.keys import Fingerprint, differences
 from headrace.runtime.call import StageCall, execute
 from headrace.runtime.context import Context, Event
 from headrace.runtime.process import execute_in_process
-from headrace.types import ArtifactRef, Outcome, RunInfo, RunStatus, StageInfo, StageRecord
+from headrace.types import Artifact, ArtifactRef, Outcome, RunInfo, RunStatus, StageInfo, StageRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,7 +95,8 @@ class Runner:
     def tell(self, hook: str, handle: RunHandle, **about: Any) -> None:
         """Call an observe hook, with the run as it stands. The run is read only where somebody listens."""
         if self.plugins.listens(hook):
-            self.plugins.observe(hook, run=self.store.runs.get(handle.id), **about)
+            artifacts = _Artifacts(self.store, self.plugins)
+            self.plugins.observe(hook, run=self.store.runs.get(handle.id), artifacts=artifacts, **about)
 
     def _beat(self, handle: RunHandle, ended: threading.Event) -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
@@ -109,6 +110,18 @@ class Runner:
         for info in self.store.runs.list(limit=1, project=self.graph.spec.name):
             found = {record.stage.name: record.fingerprint for record in info.stages if record.fingerprint}
         return found
+
+
+@dataclass(frozen=True)
+class _Artifacts:
+    """Implements `headrace.ArtifactSource`."""
+
+    store: Store
+    plugins: PluginManager
+
+    def load(self, ref: ArtifactRef) -> Artifact:
+        artifact: Artifact = self.store.artifacts.load(ref, self.plugins.artifacts.load(ref.type_name))
+        return artifact
 
 
 def _threads_each(threads: int | None, jobs: int | None) -> int:
@@ -324,6 +337,7 @@ class _StageRun:
                 run_id=self.run_.handle.id,
                 workdir=str(workdir),
                 who=self.runner.registry.who,
+                disabled_plugins=graph.spec.disabled_plugins,
             )
             return execute_in_process(call, self.store, self._emit, self.runner.cancelled, spec.timeout)
         context = Context(

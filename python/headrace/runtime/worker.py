@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from headrace import errors
 from headrace.errors import HeadraceError, StageError
 from headrace.hooks.contract import describe
+from headrace.hooks.manager import PluginManager
 from headrace.registry import Registry
 from headrace.runtime.call import StageCall, execute, load_target, use_project_code
 from headrace.runtime.context import Context, Event
@@ -23,7 +24,7 @@ from headrace.store import Store
 from headrace.types import ArtifactRef
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 def main() -> int:
@@ -48,7 +49,7 @@ def _run(call: StageCall, store_address: Mapping[str, Any], emit: Any) -> dict[s
     implementation = load_target(call.target)
     contract = describe(implementation)
     with Store.open(Path(store_address["root"]), url=store_address["url"], create=False) as store:
-        registry = Registry(store, who=call.who)
+        registry = Registry(store, who=call.who, observer=_Observers(call.disabled_plugins).tell)
         registry.set_run(call.run_id)
         context = Context(
             seed=call.seed,
@@ -63,6 +64,16 @@ def _run(call: StageCall, store_address: Mapping[str, Any], emit: Any) -> dict[s
             emit=emit,
         )
         return execute(implementation, contract, contract.config.model_validate(call.config), context, store)
+
+
+class _Observers:
+    """Tells plugins of registry events. Plugins are looked up only when there is something to tell."""
+
+    def __init__(self, disabled: Sequence[str]) -> None:
+        self._disabled = tuple(disabled)
+
+    def tell(self, hook: str, about: Mapping[str, Any]) -> None:
+        PluginManager.discover(disabled=self._disabled).observe(hook, **about)
 
 
 def describe_error(error: BaseException) -> dict[str, Any]:
