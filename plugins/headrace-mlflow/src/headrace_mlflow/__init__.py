@@ -9,7 +9,6 @@ from headrace import hookimpl
 
 if TYPE_CHECKING:
     from headrace import AliasMove, ArtifactSource, PackageView, RunInfo, StageRecord
-
     from headrace_mlflow.mirror import Mirror
 
 __all__ = ["MlflowPlugin", "plugin"]

@@ -8,6 +8,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from mlflow import MlflowClient
+from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.exceptions import MlflowException
+
 from headrace import (
     AliasMove,
     ArtifactSource,
@@ -20,9 +24,6 @@ from headrace import (
     StageRecord,
     ValidationReport,
 )
-from mlflow import MlflowClient
-from mlflow.entities import Metric, Param, Run, RunTag
-from mlflow.exceptions import MlflowException
 
 RUN_TAG = "headrace.run_id"
 VERSION_TAG = "headrace.version"
@@ -46,7 +47,7 @@ class Mirror:
     def __init__(self, uri: str) -> None:
         self._client = MlflowClient(tracking_uri=uri, registry_uri=uri)
 
-    # --- runs -----------------------------------------------------------------------------------------------------------
+    # --- runs -------------------------------------------------------------------------------------------------------
 
     def begin(self, run: RunInfo) -> Run:
         git: Any = run.provenance.get("git") or {}
@@ -87,7 +88,7 @@ class Mirror:
         ended = _milliseconds(run.ended) if run.ended is not None else None
         self._client.set_terminated(self._run(run).info.run_id, _STATUS[run.status], ended)
 
-    # --- models ---------------------------------------------------------------------------------------------------------
+    # --- models -----------------------------------------------------------------------------------------------------
 
     def version(self, package: PackageView) -> None:
         version = package.version
@@ -120,7 +121,7 @@ class Mirror:
         msg = f"version {move.version} of {move.model} is not mirrored, so its alias {move.alias!r} cannot be either"
         raise LookupError(msg)
 
-    # --- finding ----------------------------------------------------------------------------------------------------------
+    # --- finding ----------------------------------------------------------------------------------------------------
 
     def _run(self, run: RunInfo) -> Run:
         """The mirrored run, begun now if the server was not there when the run began."""
