@@ -1,4 +1,4 @@
-"""Six no-op steps in Metaflow. The class is made by hand-written text because a flow's steps are read from its source."""
+"""Six no-op steps in Metaflow. The flow is written as text, because its steps are read from its source."""
 
 import os
 import re

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
-from headrace import ArtifactReader, ArtifactWriter, StageContext
 from pydantic import BaseModel, ConfigDict
+
+from headrace import ArtifactReader, ArtifactWriter, StageContext
 
 
 @dataclass(frozen=True)
