@@ -2,4 +2,6 @@
 
 from headrace.types import SupportsArrowStream
 
+__all__ = ["frame_digest"]
+
 def frame_digest(frame: SupportsArrowStream, *, threads: int | None = None) -> str: ...

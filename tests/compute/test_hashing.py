@@ -1,4 +1,4 @@
-"""The content hash of a frame, as Python sees it: an oracle of its own, every layout a frame comes in, what it refuses."""
+"""The content hash of a frame, as Python sees it: an oracle of its own, every layout, what is refused."""
 
 from __future__ import annotations
 
@@ -260,7 +260,9 @@ def test_categories_hash_by_value():
 # --- what is refused -----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("thing", [3, None, [1, 2], {"x": [1]}, pl.LazyFrame({"x": [1]})], ids=lambda v: type(v).__name__)
+@pytest.mark.parametrize(
+    "thing", [3, None, [1, 2], {"x": [1]}, pl.LazyFrame({"x": [1]})], ids=lambda v: type(v).__name__
+)
 def test_what_is_no_frame_is_refused(thing):
     with pytest.raises(DataError, match="expected a frame"):
         frame_digest(thing)

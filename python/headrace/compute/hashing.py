@@ -21,8 +21,8 @@ def frame_digest(frame: SupportsArrowStream, *, threads: int | None = None) -> s
     Parameters
     ----------
     frame
-        Anything with `__arrow_c_stream__` or `__arrow_c_array__` (polars, pyarrow, pandas, DuckDB). A stream is consumed,
-        one batch at a time; the interpreter is released meanwhile.
+        Anything with `__arrow_c_stream__` or `__arrow_c_array__` (polars, pyarrow, pandas, DuckDB). A stream is
+        consumed, one batch at a time; the interpreter is released meanwhile.
     threads
         At most so many columns at once; default: as many as the process may use. The digest does not depend on it.
 
