@@ -1,0 +1,80 @@
+"""What an import costs, and what it must not bring along."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+HEAVY = ("polars", "pyarrow", "lightgbm", "onnx", "onnxruntime", "sklearn", "numpy", "scipy", "pandas", "matplotlib")
+LATER = (*HEAVY, "sqlalchemy", "alembic", "optuna", "rich")
+
+
+def modules_after(code: str) -> set[str]:
+    script = f"{code}\nimport json, sys\nprint(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True)
+    return set(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    ("code", "absent"),
+    [
+        ("import headrace", (*LATER, "pydantic", "pluggy", "click")),
+        ("from headrace import Dataset, Model, StageContext, hookimpl, errors", LATER),
+        ("import headrace.builtins", LATER),
+        ("import headrace.cli.main", LATER),
+        ("from headrace import Project; Project('.')", LATER),
+        ("from headrace.hooks.manager import PluginManager; PluginManager.discover()", LATER),
+    ],
+)
+def test_nothing_heavy_is_imported_early(code: str, absent: tuple[str, ...]) -> None:
+    assert not modules_after(code) & set(absent)
+
+
+def test_every_builtin_stage_is_light_to_import() -> None:
+    code = (
+        "from headrace.hooks.manager import PluginManager\n"
+        "catalog = PluginManager.discover().stages\n"
+        "for entry in catalog.entries():\n    catalog.load(entry)\n"
+    )
+    assert not modules_after(code) & set(LATER)
+
+
+def test_a_run_that_has_nothing_to_do_imports_no_frames(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from headrace import Params, StageContext\nfrom pydantic import BaseModel\n\n\nclass Config(BaseModel):\n"
+        "    pass\n\n\nclass Give:\n    Config = Config\n\n    def __init__(self, config: Config) -> None: ...\n\n"
+        "    def run(self, ctx: StageContext) -> Params:\n        return Params({})\n"
+    )
+    (tmp_path / "headrace.toml").write_text('[project]\nname = "p"\n[give]\nkind = "give"\nuse = "own:Give"\n')
+    code = f"from headrace import Project\nwith Project({str(tmp_path)!r}) as p:\n    p.run().raise_on_failure()"
+    modules_after(code)
+    assert not modules_after(code) & {*HEAVY, "alembic", "rich", "click"}
+
+
+def test_import_headrace_within_its_budget() -> None:
+    """At most 60 ms on top of a bare interpreter; medians of runs in turn."""
+
+    def seconds(code: str) -> float:
+        began = time.perf_counter()
+        subprocess.run([sys.executable, "-c", code], check=True)
+        return time.perf_counter() - began
+
+    pairs = [(seconds("import headrace"), seconds("pass")) for _ in range(7)]
+    assert statistics.median(a - b for a, b in pairs) <= 0.060
+
+
+def test_public_names_exist_and_are_few() -> None:
+    import headrace
+
+    assert len(headrace.__all__) <= 40
+    for name in headrace.__all__:
+        assert getattr(headrace, name) is not None
+    assert set(headrace.__all__) == set(dir(headrace))
+    with pytest.raises(AttributeError, match="no attribute 'nothing_of_that_name'"):
+        headrace.nothing_of_that_name  # noqa: B018
