@@ -85,7 +85,8 @@ def _config(stage_class: type, place: str) -> type[BaseModel]:
     if not (isinstance(config, type) and issubclass(config, BaseModel)):
         msg = f"a stage needs a class attribute `Config` that is a pydantic model, found {_type_text(config)}"
         raise PluginError(msg, place=place, hint="Define `class Config(pydantic.BaseModel)` inside the stage.")
-    clash = sorted(ENGINE_KEYS & set(config.model_fields))
+    keys = {field.alias or name for name, field in config.model_fields.items()}
+    clash = sorted(ENGINE_KEYS & keys)
     if clash:
         msg = f"its Config has the field {clash[0]!r}, which is a key of the engine in every stage's table"
         raise PluginError(msg, place=place, hint=f"Rename it; reserved are {', '.join(sorted(ENGINE_KEYS))}.")
@@ -109,7 +110,8 @@ def _inputs(run: Callable[..., Any], hints: Mapping[str, Any], place: str) -> di
     inputs: dict[str, InputSpec] = {}
     for parameter in parameters[2:]:
         if parameter.kind not in (parameter.POSITIONAL_OR_KEYWORD, parameter.KEYWORD_ONLY):
-            msg = f"the parameter {str(parameter)!r} cannot be connected: inputs are passed by name"
+            name = str(parameter.replace(annotation=parameter.empty))
+            msg = f"the parameter {name!r} cannot be connected: inputs are passed by name"
             raise PluginError(msg, place=place, hint="Name each input.")
         if parameter.name not in hints:
             msg = f"the input {parameter.name!r} has no annotation"

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Literal
 from headrace.errors import HeadraceError, PluginError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from importlib.metadata import Distribution
 
 GROUP = "headrace"
@@ -63,7 +62,7 @@ def entry_points() -> tuple[list[EntryPoint], list[PluginProblem]]:
 
     Of two distributions of one name the one that comes first on `sys.path` counts, as it does for an import.
     """
-    from importlib.metadata import distributions
+    from importlib.metadata import Distribution, distributions
 
     found: dict[str, list[EntryPoint]] = {}
     problems: list[PluginProblem] = []
@@ -73,21 +72,29 @@ def entry_points() -> tuple[list[EntryPoint], list[PluginProblem]]:
             text = distribution.read_text("entry_points.txt")
             if not text or GROUP not in text:
                 continue
-            points = list(_points_of(distribution))
+            name = normalized(_name_of(distribution))
+            if name not in found:
+                found[name] = _points_of(Distribution.from_name(name))
         except Exception as error:  # noqa: BLE001  # a foreign package's metadata; reported, never fatal
             where = str(getattr(distribution, "_path", "a distribution"))
-            problems.append(PluginProblem(where, "", "metadata", f"unreadable package metadata: {one_line(error)}"))
-            continue
-        if points:
-            found.setdefault(normalized(points[0].distribution), points)
+            message = f"unreadable package metadata: {one_line(error)}"
+            problems.append(PluginProblem(where, "", "metadata", message, traceback_text(error)))
     order = sorted(found, key=lambda name: (name != GROUP, name))
-    return [point for name in order for point in sorted(found[name], key=lambda p: p.name)], problems
+    return [point for name in order for point in found[name]], problems
 
 
-def _points_of(distribution: Distribution) -> Iterator[EntryPoint]:
-    for point in distribution.entry_points:
-        if point.group == GROUP:
-            yield EntryPoint(distribution.metadata["Name"], distribution.version, point.name, point.value)
+def _points_of(distribution: Distribution) -> list[EntryPoint]:
+    points = [point for point in distribution.entry_points if point.group == GROUP]
+    points.sort(key=lambda point: point.name)
+    return [EntryPoint(_name_of(distribution), distribution.version, p.name, p.value) for p in points]
+
+
+def _name_of(distribution: Distribution) -> str:
+    metadata = distribution.metadata
+    if "Name" not in metadata:
+        msg = "its METADATA has no Name"
+        raise ValueError(msg)
+    return metadata["Name"]
 
 
 def load_plugin(value: str) -> object:
