@@ -1,0 +1,213 @@
+"""`FeaturePlan`: the fitted transformation from raw rows to model input, as an artifact."""
+
+from __future__ import annotations
+
+import html
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from headrace.compute.plan.config import FeatureConfig
+from headrace.compute.plan.document import PlanDocument, parse_document
+from headrace.compute.plan.execute import execute
+from headrace.compute.plan.fit import fit
+from headrace.compute.plan.read import as_frame, column_of
+from headrace.compute.plan.target import class_text, decode_labels, encode_target, labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import numpy as np
+    import numpy.typing as npt
+    import polars as pl
+
+    from headrace.types import JSON, ArtifactReader, ArtifactWriter, SupportsArrowStream, Task
+
+
+class FeaturePlan:
+    """A fitted transformation raw row -> model input. Immutable; made by `fit` or `from_document`.
+
+    The same plan gives the same bits for a row, whether it comes alone, in a batch, chunked or sliced, and after a
+    round trip through JSON. Two plans are equal if their fingerprints are.
+    """
+
+    type_name: ClassVar[str] = "feature-plan"
+    Config: ClassVar[type[FeatureConfig]] = FeatureConfig
+    """What `[features]` may say, as a pydantic model."""
+    __slots__ = ("_plan",)
+
+    def __init__(self, plan: PlanDocument) -> None:
+        self._plan = plan
+
+    # --- making and keeping ------------------------------------------------------------------------------------------
+
+    @classmethod
+    def fit(
+        cls, frame: SupportsArrowStream, *, target: str, task: Task, config: Mapping[str, JSON] | None = None
+    ) -> FeaturePlan:
+        """Look at training rows and decide what each column becomes.
+
+        The plan does not depend on the order of the rows. What `auto` chose, and why, is in `choices`.
+
+        Parameters
+        ----------
+        frame
+            The training rows, with the target and without missing labels (see `labelled`).
+        target, task
+            The column to predict, and what kind of prediction it is (see `infer_task`).
+        config
+            Keys of `FeaturePlan.Config`.
+
+        Raises
+        ------
+        ConfigError
+            A key is unknown, a selector matches nothing, a column cannot be what `columns` says.
+        DataError
+            The target is absent, constant, has missing labels or does not fit the task; or no feature is left.
+
+        """
+        return cls(fit(as_frame(frame), target=target, task=task, config=config or {}))
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> FeaturePlan:
+        """From `document`, after checking all of it; `ModelFormatError` if it is newer, damaged or changed."""
+        return cls(parse_document(document))
+
+    @property
+    def document(self) -> dict[str, Any]:
+        """The whole plan as JSON values; a new copy each time."""
+        return self._plan.as_json()
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of all that the plan computes, as 64 hexadecimal digits."""
+        return self._plan.fingerprint
+
+    def save(self, to: ArtifactWriter) -> None:
+        """As one JSON document."""
+        to.json("document", self.document)
+
+    @classmethod
+    def load(cls, source: ArtifactReader) -> FeaturePlan:
+        """What `save` wrote."""
+        return cls.from_document(source.json("document"))
+
+    # --- what it is ----------------------------------------------------------------------------------------------
+
+    @property
+    def inputs(self) -> dict[str, str]:
+        """The columns that the plan reads: name -> type, such as `int64`, `string`, `datetime[us, UTC]`."""
+        return {column.name: column.type for column in self._plan.inputs}
+
+    @property
+    def nullable(self) -> frozenset[str]:
+        """The inputs that had missing values in training. Missing values are accepted in all of them."""
+        return frozenset(column.name for column in self._plan.inputs if column.nullable)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in the order in which the model takes them."""
+        return tuple(step.output for step in self._plan.steps)
+
+    @property
+    def categorical(self) -> tuple[str, ...]:
+        """The outputs that are category codes, not quantities."""
+        return tuple(step.output for step in self._plan.steps if step.op == "category")
+
+    @property
+    def target(self) -> str:
+        """The column to predict."""
+        return self._plan.target.name
+
+    @property
+    def task(self) -> Task:
+        """What kind of prediction it is."""
+        return self._plan.target.task
+
+    @property
+    def classes(self) -> tuple[Any, ...]:
+        """Labels by class index, sorted; empty for regression. Of a binary task the second is the positive one."""
+        return self._plan.target.classes
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        """`classes` as text, as they stand in column names: `false`, `true`, `3`, `setosa`."""
+        return tuple(map(class_text, self.classes))
+
+    @property
+    def choices(self) -> tuple[dict[str, Any], ...]:
+        """What became of each column of the training frame: `column`, `decision`, `reason`, `outputs`."""
+        return tuple(choice.model_dump(mode="json") for choice in self._plan.choices)
+
+    def provenance(self, output: str) -> dict[str, Any]:
+        """Where an output comes from: the step without its tables; KeyError for a name that is no output."""
+        for step in self._plan.steps:
+            if step.output == output:
+                return step.model_dump(mode="json", exclude={"vocabulary", "counts", "table"})
+        raise KeyError(output)
+
+    # --- what it does --------------------------------------------------------------------------------------------
+
+    def transform(self, frame: SupportsArrowStream) -> pl.DataFrame:
+        """Rows as the model takes them.
+
+        Returns
+        -------
+        DataFrame
+            Float32 columns named `outputs`, row order kept.
+
+        Raises
+        ------
+        DataError
+            A column is missing or has a wrong type; names the column and the first row. Other columns are ignored.
+
+        """
+        import polars as pl
+
+        return pl.DataFrame(execute(self._plan, as_frame(frame)), schema=list(self.outputs))
+
+    def matrix(self, frame: SupportsArrowStream) -> npt.NDArray[np.float32]:
+        """What `transform` gives, as float32 [rows, outputs], row-major."""
+        import numpy as np
+
+        return np.ascontiguousarray(execute(self._plan, as_frame(frame)))
+
+    def encode_target(self, frame: SupportsArrowStream, *, strict: bool = True) -> pl.Series:
+        """The target as class index (Int32), or for regression as Float64, under its own name.
+
+        A missing label, or one that is no class of training, is a `DataError` that names the row; with
+        `strict=False` it becomes null.
+        """
+        return encode_target(column_of(as_frame(frame), self.target), self._plan.target, strict=strict)
+
+    def decode_labels(self, indices: npt.NDArray[np.intp], *, name: str = "prediction") -> pl.Series:
+        """Class indices as labels, in the type that the target had in training."""
+        return decode_labels(indices, self._plan.target, name)
+
+    @staticmethod
+    def labelled(frame: SupportsArrowStream, target: str) -> pl.DataFrame:
+        """The rows that have a label: neither null nor NaN in `target`."""
+        made = as_frame(frame)
+        column_of(made, target)
+        return labelled(made, target)
+
+    # --- itself --------------------------------------------------------------------------------------------------
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, FeaturePlan) and self.fingerprint == other.fingerprint
+
+    def __hash__(self) -> int:
+        return hash(self.fingerprint)
+
+    def __repr__(self) -> str:
+        return (
+            f"FeaturePlan({len(self._plan.inputs)} columns -> {len(self.outputs)} features, "
+            f"{self.task} {self.target!r}, {self.fingerprint[:12]})"
+        )
+
+    def _repr_html_(self) -> str:
+        rows = "".join(
+            f"<tr><td>{html.escape(choice.column)}</td><td>{choice.decision}</td>"
+            f"<td>{html.escape(', '.join(choice.outputs))}</td><td>{html.escape(choice.reason)}</td></tr>"
+            for choice in self._plan.choices
+        )
+        head = "<tr><th>column</th><th>becomes</th><th>features</th><th>why</th></tr>"
+        return f"<p>{html.escape(repr(self))}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
