@@ -1,0 +1,1 @@
+"""LightGBM: the trainer stage, a strict reader of its model text, our own exporter to ONNX, and the parity check."""
