@@ -1,0 +1,1 @@
+"""The command line: nouns, then verbs. One file a group; parsing and printing only."""
