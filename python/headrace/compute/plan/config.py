@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from headrace.compute.plan.types import Family
 
-As = Literal["number", "boolean", "category", "frequency", "time", "duration", "drop"]
+TreatAs = Literal["number", "boolean", "category", "frequency", "time", "duration", "drop"]
 Part = Literal[
     "year",
     "quarter",
@@ -36,9 +36,8 @@ class ColumnConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    as_: As | None = Field(
+    treat_as: TreatAs | None = Field(
         default=None,
-        alias="as",
         description="What the column is: number, boolean, category (codes of a vocabulary), frequency (share of the "
         "training rows with that value), time (parts of a date), duration (seconds), drop. Default: auto.",
     )
@@ -111,7 +110,7 @@ def parse_config(config: Mapping[str, Any]) -> FeatureConfig:
         hint = None
         if first["type"] == "extra_forbidden":
             model = ColumnConfig if len(first["loc"]) > 1 else FeatureConfig
-            known = [field.alias or name for name, field in model.model_fields.items()]
+            known = list(model.model_fields)
             hint = did_you_mean(str(first["loc"][-1]), known)
         raise ConfigError(f"features: {where}: {first['msg']}", place="[features]", hint=hint) from error
 

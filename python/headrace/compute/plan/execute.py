@@ -121,7 +121,7 @@ def _time_cycle(step: TimeCycleStep, series: pl.Series) -> npt.NDArray[np.float3
     parts = time_part(series, step.part, step.time_zone)
     table = np.array(step.table, dtype=np.float32)
     positions = parts.cast(pl.Int64).fill_null(step.first).to_numpy() - step.first
-    found = table[positions]
+    found: npt.NDArray[np.float32] = table[positions]
     found[parts.is_null().to_numpy()] = np.nan
     return found
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from headrace.compute.plan.config import FeatureConfig
 from headrace.compute.plan.document import PlanDocument, parse_document
 from headrace.compute.plan.execute import execute
 from headrace.compute.plan.fit import fit
 from headrace.compute.plan.read import as_frame, column_of
-from headrace.compute.plan.target import class_text, decode_labels, encode_target, labelled
+from headrace.compute.plan.target import class_text, decode_labels, encode_target, infer_task, labelled
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,7 +30,7 @@ class FeaturePlan:
     """
 
     type_name: ClassVar[str] = "feature-plan"
-    Config: ClassVar[type[FeatureConfig]] = FeatureConfig
+    Config: TypeAlias = FeatureConfig
     """What `[features]` may say, as a pydantic model."""
     __slots__ = ("_plan",)
 
@@ -181,6 +181,11 @@ class FeaturePlan:
     def decode_labels(self, indices: npt.NDArray[np.intp], *, name: str = "prediction") -> pl.Series:
         """Class indices as labels, in the type that the target had in training."""
         return decode_labels(indices, self._plan.target, name)
+
+    @staticmethod
+    def infer_task(frame: SupportsArrowStream, target: str) -> Task:
+        """The task that a target asks for; see `headrace.compute.plan.infer_task`."""
+        return infer_task(column_of(as_frame(frame), target))
 
     @staticmethod
     def labelled(frame: SupportsArrowStream, target: str) -> pl.DataFrame:

@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from headrace.compute.plan.config import As, ColumnConfig, FeatureConfig, Part, parse_config, select
+from headrace.compute.plan.config import ColumnConfig, FeatureConfig, Part, TreatAs, parse_config, select
 from headrace.compute.plan.document import (
     BooleanStep,
     CategoryStep,
@@ -57,7 +57,7 @@ _CYCLES: Final[Mapping[Part, tuple[int, int]]] = {
 }
 """First value and number of values of the periodic parts."""
 _CLOCK: Final = frozenset({"hour", "minute", "second"})
-_SUITS: Final[Mapping[As, frozenset[Family]]] = {
+_SUITS: Final[Mapping[TreatAs, frozenset[Family]]] = {
     "number": frozenset({"integer", "float"}),
     "boolean": frozenset({"boolean"}),
     "category": frozenset({"string", "integer", "boolean"}),
@@ -65,7 +65,7 @@ _SUITS: Final[Mapping[As, frozenset[Family]]] = {
     "time": frozenset({"date", "datetime", "time"}),
     "duration": frozenset({"duration"}),
 }
-_AUTO: Final[Mapping[Family, As]] = {
+_AUTO: Final[Mapping[Family, TreatAs]] = {
     "integer": "number",
     "float": "number",
     "boolean": "boolean",
@@ -94,7 +94,7 @@ class _Column:
 
     @property
     def forced(self) -> bool:
-        return self.config.as_ is not None
+        return self.config.treat_as is not None
 
     def dropped(self, reason: str) -> Choice:
         self.steps.clear()
@@ -142,7 +142,7 @@ def fit(frame: pl.DataFrame, *, target: str, task: Task, config: Mapping[str, JS
         steps=tuple(steps),
         target=label,
         choices=tuple(choices),
-        config=settings.model_dump(mode="json", by_alias=True, exclude_defaults=True),
+        config=settings.model_dump(mode="json", exclude_defaults=True),
     )
 
 
@@ -175,12 +175,12 @@ def _refuse_nothing(frame: pl.DataFrame, choices: list[Choice]) -> None:
     more = f"\n    and {len(dropped) - 10} more" if len(dropped) > 10 else ""
     raise DataError(
         f"no column is left to be a feature; dropped were:{lines}{more}",
-        hint='Keep one all the same with `columns.NAME.as = "category"` (or number, time, ...) in [features].',
+        hint='Keep one all the same with `columns.NAME.treat_as = "category"` (or number, time, ...) in [features].',
     )
 
 
 def _choose(column: _Column) -> Choice:
-    kind = column.config.as_ or _AUTO.get(column.family)
+    kind = column.config.treat_as or _AUTO.get(column.family)
     if kind == "drop":
         return column.dropped("named in `columns`")
     if kind is None:
@@ -319,7 +319,7 @@ def _time(column: _Column) -> Choice:
 # --- what is looked at -----------------------------------------------------------------------------------------------
 
 
-def _kept(column: _Column, decision: As, notes: list[str]) -> Choice:
+def _kept(column: _Column, decision: TreatAs, notes: list[str]) -> Choice:
     if missing := column.series.null_count():
         notes.append(f"{missing} missing")
     if column.forced:
