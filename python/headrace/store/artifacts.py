@@ -1,0 +1,307 @@
+"""Artifacts: typed values, kept as objects and rows, named by what they say."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import sqlalchemy as sa
+
+from headrace.errors import ArtifactError, NotFoundError, StoreError
+from headrace.store import schema
+from headrace.store.objects import checked_digest
+from headrace.store.parts import KeptPart, PartReader, PartWriter, inline_is_whole, keep_part
+from headrace.types import Artifact, ArtifactRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from sqlalchemy.engine import Connection, Row
+
+    from headrace.store.database import Database
+    from headrace.store.objects import Objects
+
+A = TypeVar("A", bound=Artifact)
+_ATTEMPTS = 5
+_DRAFT_BYTES = 32 << 20
+
+
+@dataclass(frozen=True)
+class PartInfo:
+    """One part: its format, the size and SHA-256 of its bytes, and whether they lie in the database row."""
+
+    format: str
+    size: int
+    sha256: str
+    inline: bool
+
+
+@dataclass(frozen=True)
+class ArtifactInfo:
+    """What the store knows of an artifact. Times in seconds since the epoch.
+
+    `collected`: when the garbage collector took its contents; None: they are there.
+    """
+
+    ref: ArtifactRef
+    parts: Mapping[str, PartInfo]
+    created: float
+    collected: float | None
+
+
+@dataclass(frozen=True)
+class Draft:
+    """An artifact whose objects are on the disk and whose row is not written yet.
+
+    `fresh`: its row and parts are to be written; else they are there already, and only their use is to be noted.
+    """
+
+    ref: ArtifactRef
+    writer: PartWriter
+    kept: Mapping[str, KeptPart]
+    fresh: bool
+
+
+class Artifacts:
+    """The artifacts of a store.
+
+    What `save` keeps becomes visible to others with the transaction that refers to it (`Runs.commit_stage`), or with
+    `flush`, which `Store.close` calls. Until then this object knows it as a draft. So a stage costs one transaction
+    however many outputs it has, and a crash before it leaves no rows behind.
+    """
+
+    def __init__(self, database: Database, objects: Objects) -> None:
+        self._database = database
+        self._objects = objects
+        self._drafts: dict[str, Draft] = {}
+        self._lock = threading.Lock()
+
+    # --- saving -----------------------------------------------------------------------------------------------------
+
+    def save(self, artifact: Artifact) -> ArtifactRef:
+        """Keep an artifact. Returns when its objects are on the disk; its row follows, see `Artifacts`.
+
+        The same content again gives the same digest; what was kept first stays, unless it is damaged or gone.
+        Raises `ArtifactError` if the value cannot be kept, `StoreError` if the store cannot.
+        """
+        writer = _written(artifact)
+        digest = writer.digest
+        with self._lock:
+            draft = self._drafts.get(digest)
+        if draft is None:
+            draft = self._draft(digest, writer)
+            with self._lock:
+                self._drafts[digest] = draft
+                full = sum(d.ref.size for d in self._drafts.values()) > _DRAFT_BYTES
+            if full:
+                self.flush()
+        return draft.ref
+
+    def flush(self) -> None:
+        """Write the rows of all drafts."""
+        with self._lock:
+            drafts = list(self._drafts.values())
+        if drafts:
+            self.commit(drafts)
+
+    def drafts_of(self, refs: Iterable[ArtifactRef]) -> list[Draft]:
+        """Those of `refs` whose rows are not written yet."""
+        digests = {ref.digest for ref in refs}
+        with self._lock:
+            return [self._drafts[digest] for digest in sorted(digests) if digest in self._drafts]
+
+    def commit(
+        self,
+        drafts: Sequence[Draft],
+        *,
+        before: Callable[[Connection], None] | None = None,
+        after: Callable[[Connection], None] | None = None,
+    ) -> None:
+        """Write the rows of drafts in one transaction, with whatever is to be written before and after them.
+
+        The garbage collector may have taken an old object that a draft meant to use again. The transaction sees that
+        before it writes anything; the object is made again, and the transaction tried once more.
+        """
+        for _ in range(_ATTEMPTS):
+            with self._database.write() as connection:
+                self._database.share(connection)
+                # From here on nobody removes objects; and once the rows are written, nobody may.
+                ready = self._are_ready(connection, drafts)
+                if ready:
+                    if before is not None:
+                        before(connection)
+                    for draft in drafts:
+                        self._record(connection, draft)
+                    if after is not None:
+                        after(connection)
+            if ready:
+                with self._lock:
+                    for draft in drafts:
+                        self._drafts.pop(draft.ref.digest, None)
+                return
+            drafts = [self._draft(draft.ref.digest, draft.writer) for draft in drafts]
+        raise StoreError(
+            "objects vanish as fast as they are written",
+            place=str(self._objects.folder),
+            hint="Something else removes files from the store's folder: stop that.",
+        )
+
+    def _draft(self, digest: str, writer: PartWriter) -> Draft:
+        """Put an artifact's objects onto the disk, unless all of it is there already."""
+        known = self._live(digest)
+        if known is not None and self._whole(known[1].values()):
+            return Draft(known[0], writer, known[1], fresh=False)
+        kept = {part.name: keep_part(part, self._objects) for part in writer.parts.values()}
+        ref = ArtifactRef(digest, writer.type_name, sum(part.size for part in kept.values()))
+        return Draft(ref, writer, kept, fresh=True)
+
+    def _are_ready(self, connection: Connection, drafts: Sequence[Draft]) -> bool:
+        known = [draft.ref.digest for draft in drafts if not draft.fresh]
+        if known:
+            table = schema.artifacts
+            query = sa.select(sa.func.count()).where(table.c.digest.in_(known), table.c.collected.is_(None))
+            if connection.execute(query).scalar_one() != len(known):
+                return False
+        parts = [part for draft in drafts for part in draft.kept.values() if part.inline is None]
+        return all(self._objects.has(part.sha256, part.size) for part in parts)
+
+    def _record(self, connection: Connection, draft: Draft) -> None:
+        """Write the rows of an artifact, over those of one that is damaged or was collected."""
+        table, now = schema.artifacts, time.time()
+        here = table.c.digest == draft.ref.digest
+        if not draft.fresh:
+            connection.execute(table.update().where(here).values(touched=now))
+            return
+        row = {"type_name": draft.ref.type_name, "size": draft.ref.size, "touched": now}
+        new = {"digest": draft.ref.digest, "created": now, **row}
+        if not connection.execute(self._database.insert_new(table), new).rowcount:
+            connection.execute(table.update().where(here).values(collected=None, **row))
+            connection.execute(schema.parts.delete().where(schema.parts.c.digest == draft.ref.digest))
+        rows = [{"digest": draft.ref.digest, **vars(part)} for part in draft.kept.values()]
+        if rows:
+            connection.execute(schema.parts.insert(), rows)
+
+    # --- loading ----------------------------------------------------------------------------------------------------
+
+    def load(self, which: ArtifactRef | str, cls: type[A]) -> A:
+        """An artifact as an instance of `cls`. Its bytes are checked as they are read, which may be later.
+
+        Raises `NotFoundError` if it is not here, `ArtifactError` if it is of another type or was collected,
+        `CorruptObjectError` if its bytes are damaged.
+        """
+        digest = which.digest if isinstance(which, ArtifactRef) else which
+        info, kept = self._get(digest)
+        if info.ref.type_name != cls.type_name:
+            raise ArtifactError(
+                f"the artifact is a {info.ref.type_name}, and was read as a {cls.type_name}", place=f"artifact {digest}"
+            )
+        if info.collected is not None:
+            raise ArtifactError(
+                "the garbage collector took the contents of this artifact; only its record is left",
+                place=f"artifact {digest}",
+                hint="Run again to make it anew.",
+            )
+        return cls.load(PartReader(kept, self._objects, f"artifact {digest}"))
+
+    def info(self, digest: str) -> ArtifactInfo:
+        """What is known of an artifact. Raises `NotFoundError` if there is no record of it."""
+        return self._get(digest)[0]
+
+    def verify(self, digest: str) -> bool:
+        """Whether everything of an artifact is here and undamaged.
+
+        A file that nobody wrote to since it was last read in full (see `Objects.stamp`) is not read again; any other
+        is, and a damaged one is moved to quarantine.
+        """
+        try:
+            info, kept = self._get(checked_digest(digest))
+        except NotFoundError:
+            return False
+        return info.collected is None and self._whole(kept.values())
+
+    def _get(self, digest: str) -> tuple[ArtifactInfo, Mapping[str, KeptPart]]:
+        with self._lock:
+            draft = self._drafts.get(checked_digest(digest))
+        if draft is not None:
+            return ArtifactInfo(draft.ref, _described(draft.kept), time.time(), None), draft.kept
+        table = schema.artifacts
+        with self._database.read() as connection:
+            row = connection.execute(sa.select(table).where(table.c.digest == digest)).one_or_none()
+            kept = _kept(connection, digest) if row is not None else {}
+        if row is None:
+            raise NotFoundError("the store does not know this artifact", place=f"artifact {digest}")
+        ref = ArtifactRef(row.digest, row.type_name, row.size)
+        return ArtifactInfo(ref, _described(kept), row.created, row.collected), kept
+
+    def _live(self, digest: str) -> tuple[ArtifactRef, dict[str, KeptPart]] | None:
+        table = schema.artifacts
+        query = sa.select(table.c.digest, table.c.type_name, table.c.size)
+        query = query.where(table.c.digest == digest, table.c.collected.is_(None))
+        with self._database.read() as connection:
+            row = connection.execute(query).one_or_none()
+            return None if row is None else (ArtifactRef(*row), _kept(connection, digest))
+
+    # --- checking ---------------------------------------------------------------------------------------------------
+
+    def _whole(self, parts: Any) -> bool:
+        kept = list(parts)
+        if not all(inline_is_whole(part) for part in kept if part.inline is not None):
+            return False
+        return self.objects_are_whole({part.sha256: part.size for part in kept if part.inline is None})
+
+    def objects_are_whole(self, sizes: Mapping[str, int], *, read_all: bool = False) -> bool:
+        """Whether objects (SHA-256 -> size) are here and undamaged. `read_all`: take nothing on trust."""
+        if not sizes:
+            return True
+        table = schema.stamps
+        with self._database.read() as connection:
+            rows = connection.execute(sa.select(table).where(table.c.sha256.in_(list(sizes)))).all()
+        trusted = {row.sha256: row.stamp for row in rows}
+        fresh: dict[str, str] = {}
+        whole = True
+        for sha256, size in sizes.items():
+            before = self._objects.stamp(sha256)
+            if before is not None and before == trusted.get(sha256) and not read_all:
+                continue
+            if not self._objects.check(sha256, size):
+                whole = False
+            elif before is not None and self._objects.stamp(sha256) == before and self._objects.settled(before):
+                fresh[sha256] = before
+        if fresh and not self._database.read_only:
+            self.remember(fresh)
+        return whole
+
+    def remember(self, stamps: Mapping[str, str]) -> None:
+        """Keep the stamps of files that were just read in full."""
+        rows = [{"sha256": sha256, "stamp": stamp} for sha256, stamp in sorted(stamps.items())]
+        with self._database.write() as connection:
+            connection.execute(self._database.upsert(schema.stamps, "stamp"), rows)
+
+
+def _written(artifact: Artifact) -> PartWriter:
+    type_name = getattr(type(artifact), "type_name", None)
+    if not isinstance(type_name, str) or not hasattr(artifact, "save"):
+        raise ArtifactError(
+            f"{type(artifact).__name__} is not an artifact", hint="It needs `type_name`, `save` and `load`."
+        )
+    writer = PartWriter(type_name)
+    artifact.save(writer)
+    return writer
+
+
+def _kept(connection: Connection, digest: str) -> dict[str, KeptPart]:
+    table = schema.parts
+    rows = connection.execute(sa.select(table).where(table.c.digest == digest).order_by(table.c.name))
+    return {row.name: kept_part(row) for row in rows}
+
+
+def kept_part(row: Row[Any]) -> KeptPart:
+    """A row of `parts`."""
+    inline = bytes(row.inline) if row.inline is not None else None
+    return KeptPart(row.name, row.format, row.content, row.sha256, row.size, inline)
+
+
+def _described(kept: Mapping[str, KeptPart]) -> dict[str, PartInfo]:
+    return {p.name: PartInfo(p.format, p.size, p.sha256, p.inline is not None) for p in kept.values()}

@@ -1,0 +1,61 @@
+"""The cache: which artifacts a stage gave for a key, and one execution at a time for each key."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+
+from headrace.store import schema
+from headrace.store.locks import holding, never
+from headrace.store.objects import checked_digest
+from headrace.types import ArtifactRef
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path
+
+    from headrace.store.database import Database
+
+
+class Cache:
+    """The cache of a store. `Runs.commit_stage` fills it. Keys are 64 hexadecimal digits."""
+
+    def __init__(self, database: Database, root: Path) -> None:
+        self._database = database
+        self._root = root
+
+    def lookup(self, key: str) -> Mapping[str, ArtifactRef] | None:
+        """What is known under a key: output name -> artifact; None if nothing is. Says nothing about their bytes."""
+        output, artifact = schema.cache_outputs, schema.artifacts
+        # One row for the key itself, so that a stage without outputs differs from one that is not known.
+        query = (
+            sa.select(output.c.name, artifact.c.digest, artifact.c.type_name, artifact.c.size, artifact.c.collected)
+            .select_from(schema.cache)
+            .outerjoin(output, output.c.key == schema.cache.c.key)
+            .outerjoin(artifact, artifact.c.digest == output.c.digest)
+            .where(schema.cache.c.key == checked_digest(key))
+        )
+        with self._database.read() as connection:
+            rows = connection.execute(query).all()
+        if not rows or any(row.collected is not None for row in rows):
+            return None
+        return {row.name: ArtifactRef(row.digest, row.type_name, row.size) for row in rows if row.name is not None}
+
+    def forget(self, key: str) -> None:
+        """Know nothing under a key any more. The artifacts stay."""
+        checked_digest(key)
+        with self._database.write() as connection:
+            connection.execute(schema.cache_outputs.delete().where(schema.cache_outputs.c.key == key))
+            connection.execute(schema.cache.delete().where(schema.cache.c.key == key))
+
+    @contextmanager
+    def claim(self, key: str, check: Callable[[], None] = never) -> Iterator[None]:
+        """The right to execute what `key` stands for. Waits while another process or thread has it.
+
+        Look the key up again inside: the one before may have made it. The claim ends with the block or with the death
+        of the process. `check` is called about twenty times a second while waiting; what it raises ends the wait.
+        """
+        with holding(self._root / "locks" / f"claim-{checked_digest(key)}.lock", check):
+            yield
