@@ -55,6 +55,8 @@ check: $(STAMPS)/check ## ruff, mypy, stubtest, import-linter, rustfmt, clippy
 	$(VENV)/bin/lint-imports --no-logo
 	$(CARGO) fmt --all --check
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	$(CARGO) fmt --manifest-path benches/rust/Cargo.toml --check
+	$(CARGO) clippy --manifest-path benches/rust/Cargo.toml --all-targets --locked -- -W clippy::pedantic -D warnings
 	@if $(CARGO) tree --locked -p headrace-core -i pyo3 >/dev/null 2>&1; then echo 'headrace-core depends on pyo3' >&2; exit 1; fi
 
 bench: $(STAMPS)/bench ## measure, beside the peers, in one run
