@@ -23,10 +23,14 @@ if TYPE_CHECKING:
     from headrace.pipeline.graph import Graph
     from headrace.pipeline.spec import Spec
     from headrace.registry import Registry
+    from headrace.runtime.compare import Compared, Explained
+    from headrace.runtime.fingerprint import Fingerprinter
+    from headrace.runtime.lock import Environment
+    from headrace.runtime.preview import PlannedStage
     from headrace.runtime.reproduce import Reproduction
     from headrace.runtime.runner import Listener
     from headrace.store import Store
-    from headrace.types import AliasMove, Artifact, RunInfo, StageRecord, SupportsArrowStream
+    from headrace.types import AliasMove, Artifact, ArtifactSource, RunInfo, StageRecord, SupportsArrowStream
 
 STORE_FOLDER = ".headrace"
 
@@ -95,6 +99,13 @@ class Project:
         root = self.spec.project_dir / self.spec.store.get("path", STORE_FOLDER)
         return Store.open(root, url=self._store_url or _secret(self.spec.store.get("url")))
 
+    @property
+    def artifacts(self) -> ArtifactSource:
+        """Loads artifacts by reference."""
+        from headrace.runtime.runner import Artifacts
+
+        return Artifacts(self.store, self.plugins, self.graph)
+
     @cached_property
     def registry(self) -> Registry:
         """Model versions and aliases."""
@@ -120,11 +131,9 @@ class Project:
         """
         import threading as threads
 
-        from headrace.runtime.fingerprint import Fingerprinter
         from headrace.runtime.lock import Environment
         from headrace.runtime.provenance import GitState, describe
         from headrace.runtime.runner import Runner
-        from headrace.runtime.source import SourceIndex
 
         git = GitState(self.spec.project_dir)
         graph, store, environment = self.graph, self.store, Environment()
@@ -133,18 +142,33 @@ class Project:
             store=store,
             plugins=self.plugins,
             registry=self.registry,
-            fingerprinter=Fingerprinter(
-                project_dir=self.spec.project_dir,
-                seed=self.spec.seed,
-                index=SourceIndex((self.spec.project_dir,), store.root / "cache" / "source.json"),
-                environment=environment,
-            ),
+            fingerprinter=self._fingerprinter(environment),
             listener=listener or (lambda _event: None),
             jobs=jobs or self.spec.jobs,
             threads=self.spec.threads,
             cancelled=cancelled or threads.Event(),
         )
         return Run(self, runner.run(force=force, trigger=trigger, provenance=describe(environment, git)))
+
+    def plan(self, *, force: Collection[str] = ()) -> tuple[PlannedStage, ...]:
+        """What `run` would execute and why, as far as it can be known without executing anything."""
+        from headrace.runtime.lock import Environment
+        from headrace.runtime.preview import Preview
+
+        preview = Preview(self.graph, self.store, self.plugins, self.registry, self._fingerprinter(Environment()))
+        return preview.stages(force)
+
+    def explain(self, which: str = "latest") -> Explained:
+        """For each stage of a run, all that changed since the run before it, and what the stage said."""
+        from headrace.runtime.compare import explain_run
+
+        return explain_run(self.store, self.get_run(which).info)
+
+    def compare(self, left: str, right: str = "latest") -> tuple[Compared, ...]:
+        """Two runs side by side: params, metrics, data, code, distributions, environment."""
+        from headrace.runtime.compare import compare_runs
+
+        return compare_runs(self.get_run(left).info, self.get_run(right).info)
 
     def runs(self, limit: int = 20) -> list[RunInfo]:
         """The latest runs of this project, newest first."""
@@ -171,6 +195,17 @@ class Project:
     def history(self, model: str | None = None) -> list[AliasMove]:
         """Who was champion, when, why, on which gate report."""
         return self.registry.history(model or self.spec.name)
+
+    def _fingerprinter(self, environment: Environment) -> Fingerprinter:
+        from headrace.runtime.fingerprint import Fingerprinter
+        from headrace.runtime.source import SourceIndex
+
+        return Fingerprinter(
+            project_dir=self.spec.project_dir,
+            seed=self.spec.seed,
+            index=SourceIndex((self.spec.project_dir,), self.store.root / "cache" / "source.json"),
+            environment=environment,
+        )
 
     def close(self) -> None:
         """Close the store, if it was opened."""
@@ -231,9 +266,7 @@ class Run:
         if output not in outputs:
             msg = f"stage {stage!r} has no output {output!r}"
             raise NotFoundError(msg, hint=nearest(output, outputs))
-        ref = outputs[output]
-        loaded: Artifact = self._project.store.artifacts.load(ref, self._project.plugins.artifacts.load(ref.type_name))
-        return loaded
+        return self._project.artifacts.load(outputs[output])
 
     def __iter__(self) -> Iterator[StageRecord]:
         return iter(self.info.stages)

@@ -66,6 +66,14 @@ class Graph:
                 return node
         raise KeyError(name)
 
+    def artifact_class(self, type_name: str) -> type | None:
+        """The class that some stage's annotations give for an artifact type; None if no stage has to do with it."""
+        for node in self.nodes:
+            for type_ in (*node.contract.outputs.values(), *(spec.type for spec in node.contract.inputs.values())):
+                if _type_name(type_) == type_name:
+                    return type_
+        return None
+
     def downstream(self, name: str) -> frozenset[str]:
         """`name` and every stage that depends on it, directly or not."""
         found = {name}

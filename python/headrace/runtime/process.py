@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from headrace.errors import CancelledError, StageError, StageTimeoutError
 from headrace.runtime.context import Emit, Event
-from headrace.runtime.worker import revive_error
+from headrace.runtime.wire import revive_error
 from headrace.types import ArtifactRef
 
 if TYPE_CHECKING:

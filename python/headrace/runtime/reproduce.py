@@ -148,7 +148,7 @@ def _compare(
 
 def _values(project: Project, ref: ArtifactRef) -> Any:
     """An artifact as JSON-like values and frames, for comparison."""
-    artifact = project.store.artifacts.load(ref, project.plugins.artifacts.load(ref.type_name))
+    artifact = project.artifacts.load(ref)
     collected: dict[str, Any] = {}
     artifact.save(_Collector(collected))
     if isinstance(artifact, Model):

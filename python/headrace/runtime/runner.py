@@ -95,7 +95,7 @@ class Runner:
     def tell(self, hook: str, handle: RunHandle, **about: Any) -> None:
         """Call an observe hook, with the run as it stands. The run is read only where somebody listens."""
         if self.plugins.listens(hook):
-            artifacts = _Artifacts(self.store, self.plugins)
+            artifacts = Artifacts(self.store, self.plugins, self.graph)
             self.plugins.observe(hook, run=self.store.runs.get(handle.id), artifacts=artifacts, **about)
 
     def _beat(self, handle: RunHandle, ended: threading.Event) -> None:
@@ -113,14 +113,16 @@ class Runner:
 
 
 @dataclass(frozen=True)
-class _Artifacts:
-    """Implements `headrace.ArtifactSource`."""
+class Artifacts:
+    """Implements `headrace.ArtifactSource`. A project's own types need not be registered: its stages name them."""
 
     store: Store
     plugins: PluginManager
+    graph: Graph
 
     def load(self, ref: ArtifactRef) -> Artifact:
-        artifact: Artifact = self.store.artifacts.load(ref, self.plugins.artifacts.load(ref.type_name))
+        cls = self.graph.artifact_class(ref.type_name) or self.plugins.artifacts.load(ref.type_name)
+        artifact: Artifact = self.store.artifacts.load(ref, cls)
         return artifact
 
 

@@ -9,17 +9,15 @@ from __future__ import annotations
 import json
 import os
 import sys
-import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from headrace import errors
-from headrace.errors import HeadraceError, StageError
 from headrace.hooks.contract import describe
 from headrace.hooks.manager import PluginManager
 from headrace.registry import Registry
 from headrace.runtime.call import StageCall, execute, load_target, use_project_code
 from headrace.runtime.context import Context, Event
+from headrace.runtime.wire import describe_error
 from headrace.store import Store
 from headrace.types import ArtifactRef
 
@@ -74,30 +72,6 @@ class _Observers:
 
     def tell(self, hook: str, about: Mapping[str, Any]) -> None:
         PluginManager.discover(disabled=self._disabled).observe(hook, **about)
-
-
-def describe_error(error: BaseException) -> dict[str, Any]:
-    """An exception as JSON, for `revive_error` on the other side."""
-    ours = isinstance(error, HeadraceError)
-    return {
-        "type": type(error).__name__,
-        "ours": ours,
-        "message": error.message if ours else str(error),  # type: ignore[attr-defined]
-        "place": error.place if ours else None,  # type: ignore[attr-defined]
-        "hint": error.hint if ours else None,  # type: ignore[attr-defined]
-        "traceback": "".join(traceback.format_exception(error)),
-    }
-
-
-def revive_error(about: Mapping[str, Any]) -> HeadraceError:
-    """The exception that a worker described. Foreign types come back as `StageError`; the traceback is a note."""
-    known = getattr(errors, about["type"], None) if about["ours"] else None
-    if isinstance(known, type) and issubclass(known, HeadraceError):
-        error = known(about["message"], place=about["place"], hint=about["hint"])
-    else:
-        error = StageError(f"{about['type']}: {about['message']}")
-    error.add_note(about["traceback"])
-    return error
 
 
 if __name__ == "__main__":
