@@ -266,6 +266,9 @@ class RegistryView(Protocol):
         never its own rival, and a run that is repeated sees the rival that it saw the first time.
         """
 
+    def aliased(self, model: str, alias: str) -> int | None:
+        """The number of the version that an alias names now, or None: what `move_alias` wants as `expected`."""
+
     def register(
         self, model: str, files: Mapping[str, bytes], *, about: Mapping[str, JSON], model_digest: str
     ) -> ModelVersion:

@@ -58,6 +58,9 @@ class FakeRegistry:
                 return package
         return None
 
+    def aliased(self, model: str, alias: str) -> int | None:
+        return self.aliases.get((model, alias))
+
     def register(
         self, model: str, files: Mapping[str, bytes], *, about: Mapping[str, JSON], model_digest: str
     ) -> ModelVersion:
@@ -194,3 +197,67 @@ def roundtrip() -> Callable[[Any], Any]:
         return type(artifact).load(parts)
 
     return pass_through
+
+
+def linear_onnx(weights: Any, bias: Any, kind: str) -> bytes:
+    """An ONNX model as `headrace.Model` describes it: `kind` of features @ weights + bias; NaN features count as 0.
+
+    `kind`: "softmax" (weights [F, K]) or "identity" (weights [F, 1]).
+    """
+    import numpy as np
+    from onnx import TensorProto, helper, numpy_helper
+
+    weights, bias = np.asarray(weights, dtype=np.float32), np.asarray(bias, dtype=np.float32)
+    width, outputs = weights.shape
+    constants = {"weights": weights, "bias": bias, "zero": np.zeros(1, np.float32)}
+    nodes = [
+        helper.make_node("IsNaN", ["features"], ["missing"]),
+        helper.make_node("Where", ["missing", "zero", "features"], ["filled"]),
+        helper.make_node("MatMul", ["filled", "weights"], ["product"]),
+        helper.make_node("Add", ["product", "bias"], ["sum"]),
+    ]
+    if kind == "softmax":
+        nodes.append(helper.make_node("Softmax", ["sum"], ["probabilities"], axis=1))
+        output = helper.make_tensor_value_info("probabilities", TensorProto.FLOAT, ["rows", outputs])
+    else:
+        constants["axis"] = np.array([1], dtype=np.int64)
+        nodes.append(helper.make_node("Squeeze", ["sum", "axis"], ["prediction"]))
+        output = helper.make_tensor_value_info("prediction", TensorProto.FLOAT, ["rows"])
+    graph = helper.make_graph(
+        nodes,
+        "linear",
+        [helper.make_tensor_value_info("features", TensorProto.FLOAT, ["rows", width])],
+        [output],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9)
+    return model.SerializeToString()
+
+
+@pytest.fixture
+def linear_model() -> Callable[..., Any]:
+    """`linear_model(plan, {"x": 2.0, ...}, bias=..., **fields)`: a `headrace.Model` whose score is known by heart.
+
+    Weights by output of the plan, 0 for the others: a number for binary (log odds of the second class) and regression, a
+    list of K for multiclass.
+    """
+
+    def make(plan: Any, weights: Mapping[str, Any], *, bias: Any = 0.0, **fields: Any) -> Any:
+        import numpy as np
+
+        from headrace import Model
+
+        width = max(1, len(plan.classes))
+        matrix = np.zeros((len(plan.outputs), width))
+        offset = np.zeros(width)
+        for at, name in enumerate(plan.outputs):
+            value = weights.get(name, 0.0)
+            matrix[at] = [0.0, value] if plan.task == "binary" else value
+        offset[:] = [0.0, bias] if plan.task == "binary" else bias
+        about = {"parity": {}, "importance": {}, "info": {}, **fields}
+        onnx = linear_onnx(matrix, offset, "softmax" if plan.classes else "identity")
+        return Model(
+            task=plan.task, target=plan.target, features=plan.outputs, classes=tuple(plan.classes), onnx=onnx, **about
+        )
+
+    return make
