@@ -2,8 +2,8 @@
 
     python make_data.py
 
-writes `data/flights.parquet` (the past: with the answer, for `headrace run`) and `data/new.parquet` (flights of the last
-week of the year, without it, for `headrace predict`) beside this file. Needs `pip install 'headrace[demo]'`.
+writes `data/flights.parquet` (the past: with the answer, for `headrace run`) and `data/new.parquet` (flights of the
+last week of the year, without it, for `headrace predict`) beside this file. Needs `pip install 'headrace[demo]'`.
 
 The question is asked at planning time, weeks ahead: will the flight arrive more than 15 minutes late? So only what
 stands in the timetable is kept. Not kept is what the day itself brings: actual times and delays (they are the answer),

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 
 @dataclass
@@ -88,11 +90,11 @@ class LazyGroup(Group):
         super().__init__(*args, **kwargs)
         self.sections = sections
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
         """Every command, in the order of the help."""
         return [name for commands in self.sections.values() for name in commands]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002  # click's signature
         """Import the command."""
         for commands in self.sections.values():
             if cmd_name in commands:
@@ -112,7 +114,7 @@ class LazyGroup(Group):
         message = f"there is no command {name!r}" + (f"; did you mean {' or '.join(near)}?" if near else "")
         raise click.UsageError(message, ctx)
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002  # click's signature
         """The list of commands, without importing one."""
         for title, commands in self.sections.items():
             with formatter.section(title):

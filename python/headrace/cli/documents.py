@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 from headrace.cli.output import iso
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from headrace.project import Project
     from headrace.types import AliasMove, ArtifactRef, RunInfo, StageRecord
 
 RUN_KEYS = {
     "id, project, status, trigger": "which run, and what became of it",
     "started, ended, seconds": "ISO 8601 in UTC, and the duration",
-    "stages": "one entry a stage: name, kind, use, outcome, why, seconds, attempts, key, error, inputs, outputs, metrics",
+    "stages": "one entry a stage: name, kind, use, outcome, why, seconds, attempts, key, error, inputs, "
+    "outputs, metrics",
 }
 
 

@@ -5,11 +5,14 @@ from __future__ import annotations
 import os
 import signal
 import threading
-from collections.abc import Iterator
 from contextlib import contextmanager
-from types import FrameType
+from typing import TYPE_CHECKING
 
 from headrace.cli.failure import INTERRUPTED
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
 
 _ASKED = b"\nstopping; what has ended is kept. Once more to leave at once.\n"
 _LEAVING = b"\nleft at once; the run will be shown as crashed, and the next one goes on from what had ended.\n"

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from headrace.cli import failure
 from headrace.cli.command import Lazy, LazyGroup, Settings, traceback_option
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _COMPLETE = "_HEADRACE_COMPLETE"
 _SECTIONS = {

@@ -2,18 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
 import click
 
 from headrace.cli.command import Group
-from headrace.cli.documents import aliases, move_document
 from headrace.cli.options import json_option, project_option
-from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, moment, number, short, size
-
-if TYPE_CHECKING:
-    from headrace.project import Project
-    from headrace.types import AliasMove
+from headrace.cli.output import Column, echo_json, echo_table, short
 
 _HISTORY = "model, alias, version, previous, who, why, gate (digest of the report), run_id, at"
 

@@ -47,9 +47,7 @@ class Column:
 def echo_table(columns: Sequence[Column], rows: Sequence[Sequence[Any]], *, indent: int = 0) -> None:
     """A table without lines, its columns as wide as their widest cell; the last one is not padded."""
     cells = [[one_line(cell) for cell in row] for row in rows]
-    widths = [
-        max([width(column.heading), *(width(row[i]) for row in cells)]) for i, column in enumerate(columns)
-    ]
+    widths = [max([width(column.heading), *(width(row[i]) for row in cells)]) for i, column in enumerate(columns)]
     margin = " " * indent
     heading = "  ".join(_padded(c.heading, w, c.align) for c, w in zip(columns, widths, strict=True))
     click.echo(margin + click.style(heading.rstrip(), dim=True))
@@ -147,9 +145,7 @@ def width(text: str) -> int:
     """The number of terminal cells that `text` takes (UAX 11; combining marks take none)."""
     if text.isascii():
         return len(text)
-    return sum(
-        0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text
-    )
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)
 
 
 def _padded(text: str, cells: int, align: Align) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import click
 
@@ -34,7 +34,7 @@ class Watcher(Protocol):
     """Is told of each event of a run, from the threads of the stages; a context manager around the run."""
 
     def __call__(self, event: Event) -> None: ...
-    def __enter__(self) -> Watcher: ...
+    def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, where: TracebackType | None
     ) -> None: ...
@@ -53,7 +53,7 @@ class Silent:
     def __call__(self, event: Event) -> None:
         """Nothing."""
 
-    def __enter__(self) -> Silent:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -72,7 +72,7 @@ class Lines:
             with self._lock:
                 click.echo(f"{event.stage}: {printable(text)}", err=True)
 
-    def __enter__(self) -> Lines:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -94,7 +94,7 @@ class Bars:
         with self._lock:
             self._show(event)
 
-    def __enter__(self) -> Bars:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

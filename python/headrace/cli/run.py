@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     multiple=True,
     help="Override one key of the spec; the value as in TOML, a bare word as a string. May be repeated.",
 )
-@click.option("--force", metavar="STAGE", multiple=True, help="Execute this stage whatever the cache says. May be repeated.")
+@click.option("--force", metavar="STAGE", multiple=True, help="Execute this stage in any case. May be repeated.")
 @click.option("--jobs", type=click.IntRange(min=1), help="How many stages run at once.  [default: the processors]")
 @click.option("--trigger", metavar="TEXT", default="manual", show_default=True, help="What started this run; recorded.")
 @click.option("--report", "report_path", metavar="FILE", type=click.Path(), help="Write the HTML report here as well.")
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 @click.option("--quiet", "-q", is_flag=True, help="Say nothing on stderr while it works.")
 @json_option
 def run(
+    *,
     project_dir: str,
     env: str | None,
     overrides: tuple[str, ...],

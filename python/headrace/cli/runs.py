@@ -25,7 +25,7 @@ def runs() -> None:
 @runs.command(
     "list",
     examples=["headrace runs list --limit 5", "headrace runs list --json"],
-    keys={"runs": "newest first; each: id, project, status, trigger, started, ended, seconds, stages (outcome -> count)"},
+    keys={"runs": "newest first; each: id, project, status, trigger, started, ended, seconds, stages (counts)"},
 )
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many.")
 @project_option
@@ -77,7 +77,7 @@ def list_(limit: int, project_dir: str, env: str | None, as_json: bool) -> None:
 @click.argument("run_id", metavar="[RUN]", default="latest")
 @project_option
 @json_option
-def show(run_id: str, project_dir: str, env: str | None, as_json: bool) -> None:
+def show(*, run_id: str, project_dir: str, env: str | None, as_json: bool) -> None:
     """Show a run (default: the latest): stages, metrics, artifacts, where it came from."""
     from headrace.cli.run import print_run
     from headrace.project import Project
@@ -120,8 +120,8 @@ def _print_recorded(document: dict[str, Any]) -> None:
 def _origin(provenance: dict[str, Any]) -> dict[str, Any]:
     git = provenance.get("git") or {}
     commit = git.get("commit")
-    code = "not in a git repository" if not commit else commit + (" with uncommitted changes" if git.get("dirty") else "")
-    found = {"code": code}
+    dirty = " with uncommitted changes" if git.get("dirty") else ""
+    found = {"code": f"{commit}{dirty}" if commit else "not in a git repository"}
     for name in ("python", "platform", "who"):
         if provenance.get(name):
             found[name] = provenance[name]
@@ -132,7 +132,8 @@ def _origin(provenance: dict[str, Any]) -> dict[str, Any]:
     examples=["headrace runs compare 01j8 01j9", "headrace runs compare 01j8 latest --all"],
     keys={
         "left, right": "ids of the runs",
-        "differences": "entries: section (params, metrics, data, code, distributions, environment), name, left, right, same",
+        "differences": "entries: section (params, metrics, data, code, distributions, environment), name, left, "
+        "right, same",
     },
 )
 @click.argument("left")
@@ -140,14 +141,13 @@ def _origin(provenance: dict[str, Any]) -> dict[str, Any]:
 @click.option("--all", "everything", is_flag=True, help="Show what is equal as well.")
 @project_option
 @json_option
-def compare(left: str, right: str, everything: bool, project_dir: str, env: str | None, as_json: bool) -> None:
+def compare(*, left: str, right: str, everything: bool, project_dir: str, env: str | None, as_json: bool) -> None:
     """Compare two runs (the second by default the latest): params, metrics, data, code, distributions."""
     from headrace.project import Project
-    from headrace.runtime.compare import compare_runs
 
     with Project(project_dir, env=env) as project:
-        one, other = project.get_run(left).info, project.get_run(right).info
-    rows = [row for row in compare_runs(one, other) if everything or not row.same]
+        one, other = project.get_run(left), project.get_run(right)
+        rows = [row for row in project.compare(one.id, other.id) if everything or not row.same]
     if as_json:
         entries = [
             {"section": r.section, "name": r.name, "left": r.left, "right": r.right, "same": r.same} for r in rows

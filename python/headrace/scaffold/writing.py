@@ -5,10 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from headrace.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 
 def write_whole(path: Path, data: bytes) -> None:
@@ -40,7 +43,7 @@ def replacing(path: Path) -> Iterator[Path]:
 
 
 def _like_any_other_file(path: Path) -> None:
-    """mkstemp makes files that only their owner may read; give the permissions that `open` would have."""
+    """Give the permissions that `open` would have given; mkstemp makes files for their owner alone."""
     mask = os.umask(0)
     os.umask(mask)
     path.chmod(0o666 & ~mask)
