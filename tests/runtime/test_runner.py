@@ -105,7 +105,8 @@ def test_force_runs_in_any_case(chain: Chain) -> None:
 
 
 def test_a_deleted_or_damaged_object_is_made_again(chain: Chain) -> None:
-    chain.edit("steps", 'to.json("value", self.value)', 'to.json("value", self.value); to.bytes("big", b"x", format="binary")')
+    kept = 'to.json("value", self.value); to.bytes("big", str(self.value).encode(), format="binary")'
+    chain.edit("steps", 'to.json("value", self.value)', kept)
     with chain.project() as project:
         project.run()
         chain.ran()
