@@ -73,9 +73,7 @@ class Resampling:
     def __iter__(self) -> Iterator[Floats]:
         rng = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence(self.seed)))
         for _ in range(self.replicates):
-            drawn = np.bincount(rng.integers(0, self.count, self.count), minlength=self.count).astype(
-                np.float64
-            )
+            drawn = np.bincount(rng.integers(0, self.count, self.count), minlength=self.count).astype(np.float64)
             yield drawn if self.units is None else drawn[self.units]
 
 

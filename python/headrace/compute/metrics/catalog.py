@@ -30,18 +30,20 @@ class Metric:
     better: Better
     meaning: str
 
+    @property
+    def inline(self) -> str:
+        """The title inside a sentence."""
+        name_or_short = self.title.startswith(("Brier", "Matthews")) or self.title[:2].isupper()
+        return self.title if name_or_short else self.title[0].lower() + self.title[1:]
+
 
 _BOTH: tuple[Task, ...] = ("binary", "multiclass")
 
 _ALL = (
-    Metric("log_loss", "Log loss", _BOTH, "lower", "mean of -log of the probability given to the true class"),
+    Metric("log_loss", "Log loss", _BOTH, "lower", "mean negative logarithm of the probability of the true class"),
     Metric("brier", "Brier score", _BOTH, "lower", "mean squared error of the probabilities"),
-    Metric(
-        "roc_auc", "ROC AUC", ("binary",), "higher", "chance that a positive row scores above a negative one"
-    ),
-    Metric(
-        "average_precision", "Average precision", ("binary",), "higher", "precision averaged over the recall"
-    ),
+    Metric("roc_auc", "ROC AUC", ("binary",), "higher", "chance that a positive row scores above a negative one"),
+    Metric("average_precision", "Average precision", ("binary",), "higher", "precision averaged over the recall"),
     Metric(
         "roc_auc_ovr",
         "ROC AUC, one vs rest",
@@ -50,18 +52,12 @@ _ALL = (
         "mean over classes of the AUC against the rest",
     ),
     Metric("accuracy", "Accuracy", _BOTH, "higher", "share of rows whose class is predicted"),
-    Metric(
-        "balanced_accuracy", "Balanced accuracy", _BOTH, "higher", "mean over classes of the share predicted"
-    ),
-    Metric(
-        "precision", "Precision", ("binary",), "higher", "share of the predicted positives that are positive"
-    ),
+    Metric("balanced_accuracy", "Balanced accuracy", _BOTH, "higher", "mean over classes of the share predicted"),
+    Metric("precision", "Precision", ("binary",), "higher", "share of the predicted positives that are positive"),
     Metric("recall", "Recall", ("binary",), "higher", "share of the positives that are predicted"),
     Metric("f1", "F1", ("binary",), "higher", "harmonic mean of precision and recall"),
     Metric("f1_macro", "F1, macro", ("multiclass",), "higher", "mean over classes of F1"),
-    Metric(
-        "f1_weighted", "F1, weighted", ("multiclass",), "higher", "mean of F1, classes weighted by their rows"
-    ),
+    Metric("f1_weighted", "F1, weighted", ("multiclass",), "higher", "mean of F1, classes weighted by their rows"),
     Metric("mcc", "Matthews correlation", _BOTH, "higher", "correlation of truth and prediction"),
     Metric(
         "ece",
@@ -83,9 +79,7 @@ METRICS: Mapping[str, Metric] = MappingProxyType({metric.name: metric for metric
 # Each is a strictly proper scoring rule or a consistent one, and needs no threshold: it cannot be raised by
 # anything but better predictions (Gneiting and Raftery 2007; for the mean and squared error, Gneiting 2011).
 # They are also what LightGBM minimises by default, so that training, early stopping and judgement agree.
-PRIMARY: Mapping[Task, str] = MappingProxyType(
-    {"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"}
-)
+PRIMARY: Mapping[Task, str] = MappingProxyType({"binary": "log_loss", "multiclass": "log_loss", "regression": "rmse"})
 
 
 def for_task(task: Task) -> tuple[Metric, ...]:

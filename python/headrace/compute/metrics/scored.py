@@ -62,9 +62,7 @@ class Scored:
         if task == "binary" and self.classes != 2:
             raise DataError(f"a binary model has 2 columns of probabilities, found {self.classes}")
         if self.classes and len(self.truth) and not 0 <= self.truth.min() <= self.truth.max() < self.classes:
-            raise DataError(
-                f"class indices must be between 0 and {self.classes - 1}, found {self.truth.max()}"
-            )
+            raise DataError(f"class indices must be between 0 and {self.classes - 1}, found {self.truth.max()}")
 
     @property
     def rows(self) -> int:

@@ -1,0 +1,1 @@
+"""Making a model package and giving it a version."""
