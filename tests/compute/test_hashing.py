@@ -156,6 +156,15 @@ def test_one_record_batch_is_a_frame():
     assert frame_digest(batch) == frame_digest(OnlyArray()) == frame_digest(pl.DataFrame({"x": [1, 2, None]}))
 
 
+def test_a_map_hashes_like_a_map_only():
+    pairs = [[("a", 1)], None, [("b", None), ("c", 3)]]
+    maps = pa.table({"x": pa.array(pairs, pa.map_(pa.string(), pa.int64()))})
+    chunks = pa.concat_tables([maps[:1], maps[1:]])
+    entries = pa.struct([pa.field("key", pa.string(), nullable=False), ("value", pa.int64())])
+    lists = pa.table({"x": [None if row is None else [{"key": k, "value": v} for k, v in row] for row in pairs]})
+    assert frame_digest(chunks) == frame_digest(maps) != frame_digest(lists.cast(pa.schema({"x": pa.list_(entries)})))
+
+
 def test_a_stream_is_read_batch_by_batch():
     def batches():
         for start in range(0, 1000, 10):
@@ -289,6 +298,15 @@ def test_a_type_without_a_hash_names_its_column():
         frame_digest(pa.table({"fine": [1], "odd": union}))
     assert caught.value.place == "column 'odd'"
     assert caught.value.hint
+
+
+def test_rows_that_are_null_as_a_whole_are_refused():
+    class Structs:
+        def __arrow_c_array__(self, requested_schema=None):
+            return pa.array([{"x": 1}, None]).__arrow_c_array__(requested_schema)
+
+    with pytest.raises(DataError, match="1 rows are null as a whole"):
+        frame_digest(Structs())
 
 
 def test_a_producer_that_raises_is_told():
