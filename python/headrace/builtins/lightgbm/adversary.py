@@ -77,7 +77,7 @@ def _pools(model: Model) -> list[_Values]:
                 found[feature] += [inside, inside + np.float32(0.5), inside[-1:] + 1]
         numeric = ~tree.categorical
         thresholds = float32_threshold(tree.threshold[numeric])
-        beyond = np.nextafter(thresholds, np.float32(np.inf))
+        beyond = _next(thresholds, np.inf)
         for feature, *pair in zip(tree.split_feature[numeric].tolist(), thresholds, beyond, strict=True):
             found[feature].append(np.array(pair))
     return [_pool(values) for values in found]
@@ -131,6 +131,11 @@ def _probes(tree: Tree, node: int, random: np.random.Generator) -> _Values:
             [inside[0] + np.float32(0.5), np.nextafter(inside[0], np.float32(-np.inf)), -0.5, -1.0, np.nan, 1e30],
         ]).astype(np.float32)  # fmt: skip
     threshold = float32_threshold(tree.threshold[node : node + 1])[0]
-    up, down = (np.nextafter(threshold, np.float32(end)) for end in (np.inf, -np.inf))
     near_zero = tree.missing[node] == Missing.ZERO or np.abs(threshold) < 2 * ZERO
-    return np.array([down, threshold, up, np.nan, *(_AROUND_ZERO if near_zero else ())], dtype=np.float32)
+    around = [_next(threshold, -np.inf), threshold, _next(threshold, np.inf), np.nan]
+    return np.array([*around, *(_AROUND_ZERO if near_zero else ())], dtype=np.float32)
+
+
+def _next(values: _Values, end: float) -> _Values:
+    with np.errstate(over="ignore"):  # after the largest comes infinity
+        return np.nextafter(values, np.float32(end))

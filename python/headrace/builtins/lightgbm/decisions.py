@@ -55,7 +55,7 @@ def float32_threshold(threshold: npt.NDArray[np.float64]) -> npt.NDArray[np.floa
     """
     with np.errstate(over="ignore"):
         rounded = threshold.astype(np.float32)
-    down = np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+        down = np.where(rounded > threshold, np.nextafter(rounded, np.float32(-np.inf)), rounded)
     down = np.where((threshold >= 0.0) & (threshold < ZERO), ZERO, down)
     below_zero = np.nextafter(-ZERO, np.float32(-np.inf))
     return np.where((threshold >= -ZERO) & (threshold < 0.0), below_zero, down)

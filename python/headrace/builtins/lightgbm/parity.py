@@ -116,7 +116,7 @@ def check(
             # A wrong leaf explains more than the differences that follow from it.
             worst = int(np.lexsort((relative.max(axis=1), wrong_leaf, wrong))[-1])
             raise errors.ParityError(
-                f"{int(wrong.sum())} of {len(part)} rows differ. The worst: "
+                f"{int(wrong.sum())} of the first {start + len(part)} rows differ. The worst: "
                 f"{'a wrong leaf, ' if wrong_leaf[worst] else ''}output {_show(output[worst])} instead of "
                 f"{_show(expected[worst])}, raw score {_show(raw[worst])} instead of {_show(expected_raw[worst])}"
                 f" (tolerance {tolerance:g}).",
@@ -150,15 +150,12 @@ class _Exported:
         self.name = PROBABILITIES if is_classifier(model) else PREDICTION
         try:
             proto = onnx.load_from_string(onnx_bytes)
-        except Exception as error:  # protobuf's DecodeError has no public base that stays in one place
+        except Exception as error:  # protobuf's own, which has no public name in onnx
             raise errors.ModelFormatError("The exported model is not ONNX.") from error
-        features = [
-            value.type.tensor_type.shape.dim[-1].dim_value for value in proto.graph.input if value.name == INPUT
-        ]
-        made = {name for node in proto.graph.node for name in node.output}
-        if features != [model.num_features] or not {RAW_SCORE, self.name} <= made:
+        widths = [value.type.tensor_type.shape.dim[-1].dim_value for value in proto.graph.input if value.name == INPUT]
+        if widths != [model.num_features] or self.name not in {value.name for value in proto.graph.output}:
             raise errors.ModelFormatError(
-                f"The ONNX model does not map {model.num_features} features to {self.name!r} by way of {RAW_SCORE!r}.",
+                f"The ONNX model does not give {self.name!r} for {model.num_features} features.",
                 hint="Pass what headrace's exporter made of the same model text.",
             )
         if RAW_SCORE not in {value.name for value in proto.graph.output}:
@@ -166,9 +163,13 @@ class _Exported:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 2  # so that the runtime's parallel path is among what is checked
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session = onnxruntime.InferenceSession(
-            proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
+        options.log_severity_level = 4  # what it has to say is in the exception
+        try:
+            self.session = onnxruntime.InferenceSession(
+                proto.SerializeToString(), options, providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # of a dozen classes without a public base
+            raise errors.ModelFormatError(f"ONNX Runtime cannot load the exported model: {error}") from error
 
     def run(self, rows: _Rows) -> tuple[_Reals, _Reals]:
         """Output and raw score, both as float64 [n, columns]."""

@@ -67,6 +67,11 @@ _TREE: Final = frozenset(
 )
 _TREE_CATEGORICAL: Final = frozenset({"cat_boundaries", "cat_threshold"})
 _TREE_LINEAR: Final = frozenset({"leaf_const", "num_features", "leaf_features", "leaf_coeff"})
+_OBJECTIVE_OPTIONS: Final = {
+    "binary": {"sigmoid"},
+    "multiclass": {"num_class"},
+    "multiclassova": {"num_class", "sigmoid"},
+}
 _INT32: Final = 2**31 - 1
 
 _Ints = npt.NDArray[np.int64]
@@ -92,7 +97,6 @@ class Objective:
     name: str
     sigmoid: float = 1.0
     """Slope of the logistic function; of `binary` and `multiclassova`."""
-    num_class: int | None = None
     sqrt: bool = False
     """True when the model was fitted on sign(y) times the square root of |y| (`reg_sqrt`)."""
 
@@ -222,7 +226,7 @@ class _Reader:
             _ints(head["monotone_constraints"], num_features, -1, 1)
         names = _names(head["feature_names"], num_features)
         infos = _infos(head["feature_infos"], num_features)
-        objective = _objective(head["objective"]) if "objective" in head else None
+        objective = _objective(head["objective"], num_class) if "objective" in head else None
 
         entry = head["tree_sizes"]
         sizes = _ints(entry, _count(entry), 1, 2**40).tolist()
@@ -338,7 +342,7 @@ def _infos(at: _Entry, count: int) -> tuple[str, ...]:
     return infos
 
 
-def _objective(at: _Entry) -> Objective:
+def _objective(at: _Entry, num_class: int) -> Objective:
     name, *options = at.value.split(" ")
     values: dict[str, str] = {}
     for option in options:
@@ -346,15 +350,14 @@ def _objective(at: _Entry) -> Objective:
         if match is None or match.lastgroup is None or match.lastgroup in values:
             _refuse(at, _short(option), "sqrt, num_class:N or sigmoid:X, each once")
         values[match.lastgroup] = match[match.lastgroup]
-    objective = Objective(
-        name,
-        float(values.get("sigmoid", "1")),
-        int(values["num_class"]) if "num_class" in values else None,
-        "sqrt" in values,
-    )
-    if not name or not 0.0 < objective.sigmoid < math.inf:
-        _refuse(at, _short(at.value), "a name, and a sigmoid above 0")
-    return objective
+    if not name or values.keys() - {"sqrt"} != _OBJECTIVE_OPTIONS.get(name, set()):
+        _refuse(at, _short(at.value), "a name, and sigmoid and num_class where the objective has them")
+    sigmoid = float(values.get("sigmoid", "1"))
+    if not 0.0 < sigmoid < math.inf:
+        _refuse(at, f"sigmoid:{sigmoid:g}", "a number above 0")
+    if int(values.get("num_class", num_class)) != num_class:
+        _refuse(at, f"num_class:{values['num_class']}", f"{num_class}, as 'num_class' says")
+    return Objective(name, sigmoid, "sqrt" in values)
 
 
 # --- trees ---------------------------------------------------------------------------------------------------------
