@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
+NAME_RULE = "Use at most 64 lower-case letters, digits, '-' and '_', a letter first."
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,17 @@ class ArtifactEntry:
         return f"artifact type {self.type_name} of {self.distribution} {self.version}".rstrip()
 
 
+def is_name(name: object) -> bool:
+    """Whether stages, kinds and artifact types may be called so."""
+    return isinstance(name, str) and _NAME.fullmatch(name) is not None
+
+
 def check_name(what: str, name: object) -> str:
     """Return `name` if stages, kinds and artifact types may be called so; else raise `PluginError`."""
-    if isinstance(name, str) and _NAME.fullmatch(name):
+    if isinstance(name, str) and is_name(name):
         return name
     msg = f"{name!r} cannot be the name of {what}"
-    raise PluginError(msg, hint="Use at most 64 lower-case letters, digits, '-' and '_', a letter first.")
+    raise PluginError(msg, hint=NAME_RULE)
 
 
 class StageClaims:
