@@ -265,7 +265,7 @@ class Artifacts:
             before = self._objects.stamp(sha256)
             if before is not None and before == trusted.get(sha256) and not read_all:
                 continue
-            if not self._objects.check(sha256, size):
+            if not self._objects.verify(sha256, size):
                 whole = False
             elif before is not None and self._objects.stamp(sha256) == before and self._objects.settled(before):
                 fresh[sha256] = before

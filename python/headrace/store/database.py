@@ -17,7 +17,6 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
 from sqlalchemy.pool import QueuePool
 
@@ -157,14 +156,22 @@ class Database:
 
     def insert_new(self, table: sa.Table) -> Any:
         """An INSERT that leaves a row alone that is already there."""
-        insert = postgresql.insert if self.dialect == "postgresql" else sqlite.insert
-        return insert(table).on_conflict_do_nothing()
+        return self._insert(table).on_conflict_do_nothing()
 
     def upsert(self, table: sa.Table, *changing: str) -> Any:
         """An INSERT that overwrites the columns `changing` of a row that is already there."""
-        insert = (postgresql.insert if self.dialect == "postgresql" else sqlite.insert)(table)
+        insert = self._insert(table)
         keys = [column.name for column in table.primary_key]
         return insert.on_conflict_do_update(index_elements=keys, set_={c: insert.excluded[c] for c in changing})
+
+    def _insert(self, table: sa.Table) -> Any:
+        if self.dialect == "postgresql":
+            from sqlalchemy.dialects import postgresql  # 40 ms that a store in SQLite does not pay
+
+            return postgresql.insert(table)
+        from sqlalchemy.dialects import sqlite
+
+        return sqlite.insert(table)
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:

@@ -48,6 +48,14 @@ class FileLock:
             os.close(descriptor)  # its last holder unlinked the file between our open and our lock
 
     @classmethod
+    def fresh(cls, name: Callable[[], Path]) -> FileLock:
+        """Take a lock that nobody knows yet. Whoever lists the folder may ask about it at that moment: then another."""
+        while True:
+            lock = cls.try_acquire(name())
+            if lock is not None:
+                return lock
+
+    @classmethod
     def acquire(cls, path: Path, check: Callable[[], None]) -> FileLock:
         """Wait for the lock. `check` is called about twenty times a second and may raise to stop waiting."""
         pause = threading.Event()

@@ -25,10 +25,12 @@ from headrace.store.locks import FileLock
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
+from typing import Literal
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _CHUNK = 1 << 20
 _RACY_NANOSECONDS = 2_000_000_000
+State = Literal["whole", "missing", "damaged"]
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class Objects:
 
     def _has(self, blob: Blob) -> bool:
         """Whether the object is there and whole, so that its bytes need not be written again."""
-        return self._path(blob.sha256).exists() and self.check(blob.sha256, blob.size)
+        return self._path(blob.sha256).exists() and self.verify(blob.sha256, blob.size)
 
     # --- reading --------------------------------------------------------------------------------------------------
 
@@ -166,19 +168,18 @@ class Objects:
 
     def verify(self, sha256: str, size: int) -> bool:
         """Whether an object is there and its bytes match. A damaged one is moved to quarantine. Reads all of it."""
-        checked_digest(sha256)
-        return self.check(sha256, size)
+        return self.examine(sha256, size) == "whole"
 
-    def check(self, sha256: str, size: int) -> bool:
-        """`verify` for a name that was checked already."""
+    def examine(self, sha256: str, size: int) -> State:
+        """Read all of an object and say how it is. A damaged one is moved to quarantine."""
         path = self._path(sha256)
         try:
             whole = path.stat().st_size == size and self._hash(path) == sha256
         except (FileNotFoundError, NotFoundError):
-            return False
+            return "missing"
         if not whole:
             self._set_aside(path, sha256)
-        return whole
+        return "whole" if whole else "damaged"
 
     def stamp(self, sha256: str) -> str | None:
         """What the file system says of an object's file: size, mtime, ctime, inode. None if there is no such file.
@@ -274,11 +275,8 @@ class Objects:
                     raise StoreError(
                         "the store was opened read-only", place=str(self.root), hint="Open it for writing."
                     )
-                name = secrets.token_hex(8)
-                folder = self.root / "tmp" / name
-                lock = FileLock.try_acquire(self.root / "tmp" / f"{name}.lock")
-                if lock is None:
-                    raise StoreError("a fresh lock file is locked", place=str(folder))
+                lock = FileLock.fresh(lambda: self.root / "tmp" / f"{secrets.token_hex(8)}.lock")
+                folder = lock.path.with_suffix("")
                 with explained(folder, "make a temporary folder"):
                     folder.mkdir(mode=0o700)
                 self._session = (folder, lock)

@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from headrace.store.database import Database
 
 LEASE_SECONDS = 60.0
-Infos = list[RunInfo]  # `list` is also the name of a method below
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
@@ -58,6 +57,11 @@ class LogLine:
     at: float
 
 
+Infos = list[RunInfo]  # `list` is also the name of a method below
+LogLines = list[LogLine]
+Owners = list[tuple[str, int]]
+
+
 class Runs:
     """The runs of a store."""
 
@@ -74,10 +78,8 @@ class Runs:
         self, project: str, trigger: str, spec: Mapping[str, Any], provenance: Mapping[str, Any] | None = None
     ) -> RunHandle:
         """Begin a run. This process owns it until `finish`, or until it dies."""
-        run_id = secrets.token_hex(6)
-        lock = FileLock.try_acquire(self._lock_path(run_id))
-        if lock is None:
-            raise StoreError("a fresh run's lock is held by another process", place=str(self._lock_path(run_id)))
+        lock = FileLock.fresh(lambda: self._lock_path(secrets.token_hex(6)))
+        run_id = lock.path.stem.removeprefix("run-")
         now = time.time()
         row = {
             "id": run_id,
@@ -165,17 +167,17 @@ class Runs:
 
     def reap(self) -> list[str]:
         """Mark the runs whose process is dead as crashed; returns their ids. Their commits are refused from now on."""
-        dead = []
-        for run_id, epoch in self._seemingly_dead():
+        crashed = []
+        for run_id, epoch in self.dead():
             table = schema.runs
             still = sa.and_(table.c.id == run_id, table.c.epoch == epoch, table.c.status == "running")
             with self._database.write() as connection:
                 values = {"status": "crashed", "epoch": epoch + 1, "ended": table.c.lease_until - LEASE_SECONDS}
                 marked = connection.execute(table.update().where(still).values(values)).rowcount
             if marked:
-                dead.append(run_id)
+                crashed.append(run_id)
                 self._lock_path(run_id).unlink(missing_ok=True)
-        return dead
+        return crashed
 
     def _fence(self, connection: Connection, handle: RunHandle) -> None:
         """Refuse unless the run is still this handle's; renew its lease on the way."""
@@ -199,12 +201,12 @@ class Runs:
 
     def live(self) -> list[str]:
         """The runs that are under way, by id."""
-        dead = {run_id for run_id, _ in self._seemingly_dead()}
+        dead = {run_id for run_id, _ in self.dead()}
         query = sa.select(schema.runs.c.id).where(schema.runs.c.status == "running")
         with self._database.read() as connection:
             return [run_id for run_id in connection.execute(query).scalars() if run_id not in dead]
 
-    def _seemingly_dead(self) -> list[tuple[str, int]]:
+    def dead(self) -> Owners:
         """Running runs whose owner is dead: (id, epoch)."""
         table = schema.runs
         query = sa.select(table.c.id, table.c.epoch, table.c.host, table.c.lease_until)
@@ -297,7 +299,7 @@ class Runs:
             finally:
                 os.close(descriptor)
 
-    def read_log(self, run_id: str) -> list[LogLine]:
+    def read_log(self, run_id: str) -> LogLines:
         """The log of a run, oldest line first; `run_id` is complete. Empty if nothing was said."""
         path = self._log_path(run_id)
         with explained(path, "read the run's log"):

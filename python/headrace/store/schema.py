@@ -17,6 +17,8 @@ from sqlalchemy import (
     Integer,
     LargeBinary,
     MetaData,
+    PrimaryKeyConstraint,
+    String,
     Table,
     Text,
     UniqueConstraint,
@@ -40,7 +42,13 @@ metadata = MetaData(
 
 # --- which store, which schema --------------------------------------------------------------------------------------
 
-alembic_version = Table("alembic_version", metadata, Column("version_num", Text, primary_key=True))
+# As Alembic makes it.
+alembic_version = Table(
+    "alembic_version",
+    metadata,
+    Column("version_num", String(32), nullable=False),
+    PrimaryKeyConstraint("version_num", name="alembic_version_pkc"),
+)
 
 store_identity = Table(
     "store_identity",
@@ -241,8 +249,8 @@ _SQLITE = (
     "CREATE TRIGGER {0}_no_delete BEFORE DELETE ON {0} BEGIN SELECT RAISE(ABORT, 'this table is append-only'); END",
 )
 _POSTGRESQL = (
-    "CREATE OR REPLACE FUNCTION headrace_append_only() RETURNS trigger LANGUAGE plpgsql AS "
-    "$$ BEGIN RAISE EXCEPTION 'this table is append-only'; END $$",
+    """CREATE OR REPLACE FUNCTION headrace_append_only() RETURNS trigger LANGUAGE plpgsql AS
+    $$ BEGIN RAISE EXCEPTION 'this table is append-only'; END $$""",
     "CREATE TRIGGER {0}_no_change BEFORE UPDATE OR DELETE ON {0} FOR EACH ROW EXECUTE FUNCTION headrace_append_only()",
     "CREATE TRIGGER {0}_no_truncate BEFORE TRUNCATE ON {0} FOR EACH STATEMENT EXECUTE FUNCTION headrace_append_only()",
 )

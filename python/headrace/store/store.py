@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from headrace.errors import StoreError
 from headrace.store import folder
 from headrace.store.locks import holding, never
 from headrace.store.objects import Objects
@@ -47,7 +46,7 @@ class Store:
         self.runs: Runs = Runs(database, self.artifacts, root)
         self.cache: Cache = Cache(database, root)
         self.lineage: Lineage = Lineage(database)
-        self.versions: Versions = Versions(database, self.objects)
+        self.versions: Versions = Versions(database, self.objects, self.artifacts)
 
     @classmethod
     def open(cls, root: Path, *, url: str | None = None, create: bool = True, read_only: bool = False) -> Self:
@@ -93,12 +92,6 @@ class Store:
             database = Database.postgresql(url, read_only=read_only)
         try:
             if identity is None or not current_revision(database, root, identity.id):
-                if read_only:
-                    raise StoreError(
-                        "the database has an older form, and is not brought up to date while it is opened read-only",
-                        place=database.place,
-                        hint="Open it once for writing.",
-                    )
                 with holding(root / "locks" / "open", never):
                     identity = folder.read_identity(root)
                     made = prepare(database, root, identity.id if identity else None)

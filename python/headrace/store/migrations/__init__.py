@@ -1,0 +1,1 @@
+"""How an older database becomes one of today. Only imported where there is one."""
