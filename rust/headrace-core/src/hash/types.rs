@@ -3,8 +3,9 @@
 use arrow_schema::{DataType, Field, IntervalUnit, TimeUnit};
 
 /// Field metadata that changes what the values mean, in the order it is written. polars keeps the categories of an
-/// `Enum` nowhere else once the frame has no rows.
-const MEANINGFUL_METADATA: [&str; 3] = ["ARROW:extension:name", "ARROW:extension:metadata", "_PL_ENUM_VALUES2"];
+/// `Enum` nowhere else once the frame has no rows; the key has changed once.
+const MEANINGFUL_METADATA: [&str; 4] =
+    ["ARROW:extension:name", "ARROW:extension:metadata", "_PL_ENUM_VALUES", "_PL_ENUM_VALUES2"];
 
 /// Marks metadata in front of a type. Below it are the type tags.
 const ANNOTATION: u8 = 0xff;
