@@ -1,0 +1,1 @@
+"""Trainers that stand on a library of their own."""
