@@ -1,0 +1,1 @@
+"""Data into a run: files, and the results of queries."""

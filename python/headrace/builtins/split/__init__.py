@@ -1,0 +1,1 @@
+"""Rows into train, validation and test, and whether knowledge leaks between them."""
