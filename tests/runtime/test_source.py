@@ -6,6 +6,7 @@ import sys
 from typing import TYPE_CHECKING
 
 import pytest
+
 from headrace.runtime.lock import Environment, canonical_name
 from headrace.runtime.source import SourceClosure, SourceIndex
 
@@ -115,6 +116,43 @@ def test_lazy_exports_are_followed_where_they_are_named(project: Path) -> None:
     (project / "lazy/b.py").write_text("class B: ...\n")
     (project / "steps.py").write_text("from lazy import A\n")
     assert set(closure(project).modules) == {"steps", "lazy", "lazy.a"}
+
+
+@pytest.mark.parametrize(
+    "text", ["from lazy import stuff\n", "import lazy\nprint(lazy.stuff)\n", "from lazy import inner as i\ni.thing()\n"]
+)
+def test_lazy_exports_are_followed_through_packages_and_other_names(project: Path, text: str) -> None:
+    head = "import importlib\nfrom typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
+    serve = "\n\ndef __getattr__(name):\n    return importlib.import_module(HOMES[name])\n"
+    files = {
+        "lazy/__init__.py": head + "from lazy.inner import thing as stuff" + serve,
+        "lazy/inner/__init__.py": head + "from lazy.inner.deep import made as thing" + serve,
+        "lazy/inner/deep.py": "made = 1\n",
+        "steps.py": text,
+    }
+    for name, content in files.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(content)
+    found = closure(project)
+    assert set(found.modules) == {"steps", "lazy", "lazy.inner", "lazy.inner.deep"}
+    assert found.dynamic == ()
+
+
+def test_a_package_under_another_name_is_followed_where_it_is_used(project: Path) -> None:
+    head = "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    "
+    files = {
+        "front/__init__.py": head + "from back import numbers as numbers\n",
+        "back/__init__.py": "",
+        "back/numbers/__init__.py": head
+        + "from back.numbers.primes import Prime\n    from back.numbers.odd import Odd\n",
+        "back/numbers/primes.py": "class Prime: ...\n",
+        "back/numbers/odd.py": "class O: ...\n",
+        "steps.py": "from front import numbers\n\nnumbers.Prime()\n",
+    }
+    for name, content in files.items():
+        (project / name).parent.mkdir(parents=True, exist_ok=True)
+        (project / name).write_text(content)
+    assert set(closure(project).modules) == {"steps", "front", "back", "back.numbers", "back.numbers.primes"}
 
 
 def test_import_cycles_end(project: Path) -> None:

@@ -222,6 +222,7 @@ class _StageRun:
         self.metrics: dict[str, float] = {}
         self.lines: list[str] = []
         self.fingerprint: Mapping[str, Any] = {}
+        self.dynamic: tuple[str, ...] = ()
         self.started = time.time()
         self.attempts = 0
 
@@ -264,10 +265,7 @@ class _StageRun:
             static, self.node, self.runner.registry, self.inputs
         )
         self.fingerprint = full.components(named)
-        for module in dynamic:
-            self._say(
-                f"module {module} imports by a name that is only known at run time: edits of that are not noticed"
-            )
+        self.dynamic = dynamic
         if not self.node.contract.deterministic:
             return None, "it says that it is not deterministic"
         return full.key(named), self._why()
@@ -298,6 +296,8 @@ class _StageRun:
     # --- make it ----------------------------------------------------------------------------------------------------
 
     def _executed(self, key: str | None) -> Mapping[str, ArtifactRef]:
+        for module in self.dynamic:
+            self._say(f"{module} imports by a name that is only known at run time: edits of that are not noticed")
         self.runner.tell("before_stage", self.run_.handle, stage=self.info)
         self._emit(Event(self.node.name, "started", {"kind": self.info.kind, "use": self.info.use}))
         provided: Mapping[str, ArtifactRef] | None = self.runner.plugins.provide(

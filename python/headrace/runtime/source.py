@@ -4,8 +4,8 @@ First-party is every module that is neither in the standard library nor in site-
 editable installs. Their source is followed import by import and hashed as tokens, so that comments and blank lines do
 not count. Everything in site-packages is pinned by the version of its distribution instead.
 
-Names that a package's `__init__` imports under `if TYPE_CHECKING:` are lazy exports: they are followed where a module
-names them (`from package import Name`), not wherever the package is imported.
+Names that a package's `__init__` imports under `if TYPE_CHECKING:` are lazy exports, served by its `__getattr__`: they
+are followed where a module names them (`from package import Name`), not wherever the package is imported.
 
 Not followed: an import whose module name is computed at run time. It is reported, so that it can be said aloud.
 """
@@ -51,8 +51,9 @@ class _Facts:
     """What one source file says: its token digest and its imports."""
 
     digest: str
-    imports: list[list[Any]]  # [module, level, names or None, lazy]
+    imports: list[list[Any]]  # [module, level, None or [[name, what it is called here], ...], lazy]
     dynamic: bool = False
+    uses: list[list[str]] = field(default_factory=list)  # [name, attribute] of each `name.attribute`
 
 
 @dataclass
@@ -105,7 +106,7 @@ class SourceIndex:
     def keep(self) -> None:
         """Write what was learnt to the cache file."""
         if self.cache_file is not None and self._fresh:
-            kept = {k: [v.digest, v.imports, v.dynamic] for k, v in self._facts.items()}
+            kept = {k: [v.digest, v.imports, v.dynamic, v.uses] for k, v in self._facts.items()}
             try:
                 self.cache_file.parent.mkdir(parents=True, exist_ok=True)
                 temporary = self.cache_file.with_suffix(f".{id(self)}.tmp")
@@ -127,20 +128,50 @@ class SourceIndex:
             if not base:
                 continue
             yield from (*_parents(base), base)
-            for imported in names or ():
-                if self._locate(f"{base}.{imported}") is not None:
-                    yield f"{base}.{imported}"
-                else:
-                    yield from self._lazy_export(base, imported)
+            if names is None and level == 0:
+                yield from self._used(facts, module.partition(".")[0], module.partition(".")[0])
+            for imported, called in names or ():
+                yield from self._named(base, imported)
+                yield from self._used(facts, called, f"{base}.{imported}")
 
-    def _lazy_export(self, package: str, imported: str) -> Iterable[str]:
+    def _used(self, facts: _Facts, called: str, package: str) -> Iterable[str]:
+        """What `called.attribute` runs, where `called` is the package `package`: its lazy exports."""
+        home = self._package_behind(package)
+        if home is not None:
+            for name, attribute in facts.uses:
+                if name == called:
+                    yield from self._named(home, attribute)
+
+    def _package_behind(self, name: str) -> str | None:
+        """The package that `name` is, or that it is a lazy export of another name for."""
+        path = self._locate(name)
+        if path is not None:
+            return name if path.name == "__init__.py" else None
+        package, _, imported = name.rpartition(".")
+        outer = self._locate(package) if package else None
+        if outer is None or outer.name != "__init__.py":
+            return None
+        for module, level, names, lazy in self._read(outer).imports:
+            for original, called in names or ():
+                found = f"{_absolute(module, level, package)}.{original}"
+                if lazy and called == imported and found != name:
+                    return self._package_behind(found)
+        return None
+
+    def _named(self, package: str, imported: str) -> Iterable[str]:
+        """What `from package import imported` runs, besides the package: a submodule, or the home of a lazy export."""
+        if self._locate(f"{package}.{imported}") is not None:
+            yield f"{package}.{imported}"
+            return
         path = self._locate(package)
         if path is None or path.name != "__init__.py":
             return
         for module, level, names, lazy in self._read(path).imports:
-            if lazy and imported in (names or ()):
+            for original, called in names or ():
                 base = _absolute(module, level, package)
-                yield from (*_parents(base), base)
+                if lazy and called == imported and (base, original) != (package, imported):
+                    yield from (*_parents(base), base)
+                    yield from self._named(base, original)
 
     def _read(self, path: Path) -> _Facts:
         try:
@@ -238,6 +269,7 @@ def _facts_of(data: bytes) -> _Facts:
     imports: list[list[Any]] = []
     facts = _Facts(hasher.hexdigest(), imports)
     _collect(tree, facts, lazy=False)
+    facts.uses = [list(use) for use in sorted({(name, attribute) for name, attribute in facts.uses})]
     return facts
 
 
@@ -246,13 +278,18 @@ def _collect(node: ast.AST, facts: _Facts, *, lazy: bool) -> None:
         if isinstance(child, ast.Import):
             facts.imports += [[alias.name, 0, None, lazy] for alias in child.names]
         elif isinstance(child, ast.ImportFrom):
-            facts.imports.append([child.module or "", child.level, [a.name for a in child.names], lazy])
+            names = [[alias.name, alias.asname or alias.name] for alias in child.names]
+            facts.imports.append([child.module or "", child.level, names, lazy])
         elif isinstance(child, ast.If) and _is_type_checking(child.test):
             for statement in child.body:
                 _collect(ast.Module([statement], []), facts, lazy=True)
             for statement in child.orelse:
                 _collect(ast.Module([statement], []), facts, lazy=lazy)
+        elif isinstance(node, ast.Module) and isinstance(child, ast.FunctionDef) and child.name == "__getattr__":
+            continue  # it serves the lazy exports, and those are followed by name
         else:
+            if isinstance(child, ast.Attribute) and isinstance(child.value, ast.Name):
+                facts.uses.append([child.value.id, child.attr])
             if isinstance(child, ast.Call) and _is_import_call(child.func):
                 argument = child.args[0] if child.args else None
                 if isinstance(argument, ast.Constant) and isinstance(argument.value, str):
