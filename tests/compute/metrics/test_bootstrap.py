@@ -5,7 +5,17 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from headrace.compute.metrics import Interval, Resampling, Scored, Undefined, affordable, gain, measure, percentile, replicate
+from headrace.compute.metrics import (
+    Interval,
+    Resampling,
+    Scored,
+    Undefined,
+    affordable,
+    gain,
+    measure,
+    percentile,
+    replicate,
+)
 from headrace.errors import CancelledError, ConfigError
 
 

@@ -43,7 +43,10 @@ def test_binary_metrics_are_those_of_scikit_learn(rows, threshold):
     clipped = np.clip(p, SMALLEST, 1 - SMALLEST)
     expect(measure(scored, "log_loss"), oracle.log_loss(truth, clipped, labels=[0, 1]), rel=1e-6)
     both = 0 < truth.sum() < len(truth)
-    for name, function in {"roc_auc": oracle.roc_auc_score, "average_precision": oracle.average_precision_score}.items():
+    for name, function in {
+        "roc_auc": oracle.roc_auc_score,
+        "average_precision": oracle.average_precision_score,
+    }.items():
         if both:
             expect(measure(scored, name), function(truth, p))
     expect_or_reason = {

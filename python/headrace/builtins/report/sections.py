@@ -330,10 +330,15 @@ def provenance(
     facts += [(f"Input: {name}", h("code", ref.digest)) for name, ref in sorted(inputs.items())]
     notes: Any = evaluation.about.get("notes") or []
     listed = h("div", h("h3", "Notes"), h("ul", *(h("li", note) for note in notes), class_="notes"), class_="card")
-    intro = "Digests are SHA-256; `headrace lineage DIGEST` shows what each was made from, and what came of it."
-    return _section(
-        "provenance", "Provenance", intro, h("div", _facts(facts), class_="card"), listed if notes else None
+    intro = h(
+        "p",
+        "Digests are SHA-256. ",
+        h("code", "headrace lineage DIGEST"),
+        " shows what each was made from, and what came of it.",
+        class_="intro",
     )
+    card = h("div", _facts(facts), class_="card")
+    return _section("provenance", "Provenance", None, intro, card, listed if notes else None)
 
 
 def _facts(facts: Iterable[tuple[str, Any]]) -> Html:

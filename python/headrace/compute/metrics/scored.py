@@ -90,7 +90,8 @@ class Scored:
         """The predicted class index of each row. Of equal probabilities the first class wins."""
         if self.task == "binary":
             return (self.scores[:, 1] >= self.threshold).astype(np.intp)
-        return self.scores.argmax(axis=1)
+        best: Ints = self.scores.argmax(axis=1)
+        return best
 
     @cached_property
     def cells(self) -> Ints:
@@ -165,7 +166,7 @@ class Tally:
     def confusion(self) -> Floats:
         """[K, K]: rows by true class and predicted class."""
         k = self.scored.classes
-        return np.bincount(self.scored.cells, weights=self.weights, minlength=k * k).reshape(k, k)
+        return _sums(self.scored.cells, self.weights, k * k).reshape(k, k)
 
     @cached_property
     def sums(self) -> Floats:
@@ -199,11 +200,13 @@ class Tally:
         claimed, true = self.scored.confidence
         bins = self.scored.bins
         weights = self.weights
-        return (
-            np.bincount(bins, weights),
-            np.bincount(bins, weights * claimed),
-            np.bincount(bins, weights * true),
-        )
+        return _sums(bins, weights), _sums(bins, weights * claimed), _sums(bins, weights * true)
+
+
+def _sums(codes: Ints, weights: Floats, least: int = 0) -> Floats:
+    """The sum of the weights of each code."""
+    sums: Floats = np.bincount(codes, weights=weights, minlength=least).astype(np.float64, copy=False)
+    return sums
 
 
 ERROR_COLUMNS: Sequence[str] = ("error", "absolute", "squared", "centred", "centred_squared", "relative")
