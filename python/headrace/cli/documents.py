@@ -8,8 +8,6 @@ from typing import TYPE_CHECKING, Any
 from headrace.cli.output import iso
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from headrace.project import Project
     from headrace.types import AliasMove, ArtifactRef, RunInfo, StageRecord
 
@@ -108,13 +106,7 @@ def last_output(info: RunInfo, type_name: str) -> ArtifactRef | None:
 
 def aliases_of(project: Project, model: str, number: int) -> list[str]:
     """The aliases that name a version now."""
-    return sorted(name for name, at in aliases(project, model).items() if at == number)
-
-
-def aliases(project: Project, model: str) -> Mapping[str, int]:
-    """Each alias of a model and the version that it names now."""
-    found: Mapping[str, int] = project.registry.aliases(model)
-    return found
+    return sorted(name for name, state in project.store.versions.aliases(model).items() if state.number == number)
 
 
 def _last(project: Project, info: RunInfo, type_name: str) -> Any:

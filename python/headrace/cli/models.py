@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING, Any
+
 import click
 
 from headrace.cli.command import Group
+from headrace.cli.documents import aliases_of, move_document
 from headrace.cli.options import json_option, project_option
-from headrace.cli.output import Column, echo_json, echo_table, short
+from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, iso, moment, number, short, size
 
-_HISTORY = "model, alias, version, previous, who, why, gate (digest of the report), run_id, at"
+if TYPE_CHECKING:
+    from headrace.types import AliasMove, PackageView
+
+_MOVE = "model, alias, version, previous, who, why, gate (digest of the gate report), run_id, at"
 
 
 @click.group(
@@ -30,24 +36,208 @@ def models() -> None:
 @models.command(
     "list",
     examples=["headrace models list", "headrace models list --json"],
-    keys={"versions": "entries: model, number, aliases, package, model_digest, run, created"},
+    keys={"versions": "entries: model, number, aliases, package, model_digest, run, who, created, about; newest first"},
 )
 @project_option
 @json_option
-def list_(project_dir: str, env: str | None, as_json: bool) -> None:
+def list_(*, project_dir: str, env: str | None, as_json: bool) -> None:
     """List the models and their versions, newest version first."""
     from headrace.project import Project
 
     with Project(project_dir, env=env) as project:
-        entries = [entry for model in project.registry.models() for entry in _versions(project, model)]
+        registry = project.registry
+        found = [version for model in registry.models() for version in registry.versions(model.name)]
     if as_json:
+        entries = [
+            {
+                "model": version.model,
+                "number": version.number,
+                "aliases": list(version.aliases),
+                "package": version.package,
+                "model_digest": version.model_digest,
+                "run": version.run_id,
+                "who": version.who,
+                "created": iso(version.created),
+                "about": dict(version.about),
+            }
+            for version in found
+        ]
         echo_json({"versions": entries})
         return
-    if not entries:
+    if not found:
         click.echo("no models yet; a run with a register stage makes one")
         return
-    columns = [Column("model"), Column("version", "right"), Column("aliases"), Column("run"), Column("package")]
+    columns = [
+        Column("version"),
+        Column("aliases"),
+        Column("created"),
+        Column("run"),
+        Column("who"),
+        Column("package"),
+    ]
     echo_table(
         columns,
-        [(e["model"], e["number"], ", ".join(e["aliases"]) or "-", e["run"], short(e["package"])) for e in entries],
+        [
+            (f"{v.model}@{v.number}", ", ".join(v.aliases) or "-", moment(v.created), v.run_id, v.who, short(v.package))
+            for v in found
+        ],
+    )
+
+
+@models.command(
+    examples=["headrace models show flights@champion", "headrace models show flights@3 --json"],
+    keys={
+        "name, number, package, aliases": "which version",
+        "manifest": "the package's manifest: files with size and SHA-256, run, what it is about",
+        "signature": "inputs (name, type, nullable) and outputs",
+        "metrics": "metrics.json of the package",
+    },
+)
+@click.argument("ref", metavar="REF")
+@project_option
+@json_option
+def show(*, ref: str, project_dir: str, env: str | None, as_json: bool) -> None:
+    """Show what is in the package of a version: metrics, signature, files, where it came from."""
+    from headrace.project import Project
+
+    with Project(project_dir, env=env) as project:
+        package = project.registry.resolve(ref)
+        document = {
+            "name": package.version.name,
+            "number": package.version.number,
+            "package": package.version.package,
+            "aliases": aliases_of(project, package.version.name, package.version.number),
+            "manifest": dict(package.manifest),
+            "signature": _part(package, "signature.json"),
+            "metrics": _part(package, "metrics.json"),
+        }
+    if as_json:
+        echo_json(document)
+    else:
+        _print_version(document)
+
+
+def _part(package: PackageView, name: str) -> Any:
+    import json
+
+    return json.loads(package.read(name)) if name in package.manifest["files"] else None
+
+
+def _print_version(document: dict[str, Any]) -> None:
+    manifest, signature = document["manifest"], document["signature"] or {}
+    title = f"{document['name']}@{document['number']}"
+    names = f" ({', '.join(document['aliases'])})" if document["aliases"] else ""
+    click.echo(click.style(title, bold=True) + names)
+    about = {key: value for key, value in manifest.get("about", {}).items() if not isinstance(value, dict | list)}
+    facts = {"package": document["package"], "run": manifest.get("run"), "created": _created(manifest), **about}
+    echo_pairs({key: value for key, value in facts.items() if value is not None}, indent=2)
+    metrics = (document["metrics"] or {}).get("metrics") or {}
+    if metrics:
+        click.echo()
+        columns = [Column("metric"), Column("value", "right"), Column("interval"), Column("better")]
+        rows = []
+        for name, metric in metrics.items():
+            low, high = metric.get("low"), metric.get("high")
+            interval = "-" if low is None or high is None else f"{number(low)} .. {number(high)}"
+            rows.append((name, number(metric.get("value")), interval, metric.get("better")))
+        echo_table(columns, rows, indent=2)
+    inputs = signature.get("inputs") or []
+    if inputs:
+        click.echo()
+        columns = [Column("input"), Column("type"), Column("nulls")]
+        echo_table(
+            columns, [(i["name"], i["type"], "yes" if i.get("nullable") else "no") for i in inputs[:50]], indent=2
+        )
+        if len(inputs) > 50:
+            click.echo(f"  and {len(inputs) - 50} more (--json shows all)")
+    click.echo()
+    files = manifest.get("files") or {}
+    columns = [Column("file"), Column("size", "right"), Column("sha256")]
+    echo_table(columns, [(n, size(f["size"]), short(f["sha256"])) for n, f in sorted(files.items())], indent=2)
+
+
+def _created(manifest: dict[str, Any]) -> str | None:
+    created = manifest.get("created")
+    return moment(created) if isinstance(created, int | float) else created
+
+
+@models.command(
+    examples=[
+        'headrace models promote flights@2 --why "better on winter flights"',
+        'headrace models promote flights@3 --alias challenger --why "to be watched"',
+    ],
+    keys={"move": f"null if the alias was there already; else {_MOVE}"},
+)
+@click.argument("ref", metavar="REF")
+@click.option("--alias", metavar="NAME", default="champion", show_default=True, help="The alias that moves.")
+@click.option("--why", metavar="TEXT", required=True, help="The reason; it stays in the history.")
+@project_option
+@json_option
+def promote(*, ref: str, alias: str, why: str, project_dir: str, env: str | None, as_json: bool) -> None:
+    """Let an alias name another version."""
+    from headrace.project import Project
+
+    with Project(project_dir, env=env) as project:
+        move = project.registry.promote(ref, alias, why=why)
+    _print_move(move, f"{ref} has the alias {alias} already", as_json=as_json)
+
+
+@models.command(
+    examples=['headrace models rollback flights --why "late arrivals are up"'],
+    keys={"move": _MOVE},
+)
+@click.argument("model", metavar="MODEL")
+@click.option("--alias", metavar="NAME", default="champion", show_default=True, help="The alias that moves.")
+@click.option("--why", metavar="TEXT", default="rollback", show_default=True, help="The reason; it stays.")
+@project_option
+@json_option
+def rollback(*, model: str, alias: str, why: str, project_dir: str, env: str | None, as_json: bool) -> None:
+    """Let an alias name the version that it named before the present one. The history keeps both moves."""
+    from headrace.project import Project
+
+    with Project(project_dir, env=env) as project:
+        move = project.registry.rollback(model, alias, why=why)
+    _print_move(move, "", as_json=as_json)
+
+
+def _print_move(move: AliasMove | None, otherwise: str, *, as_json: bool) -> None:
+    if as_json:
+        echo_json({"move": move_document(move) if move is not None else None})
+        return
+    if move is None:
+        click.echo(otherwise)
+        return
+    before = f", before: version {move.previous}" if move.previous is not None else ""
+    click.echo(f"{move.model}@{move.alias} is version {move.version} now{before}")
+
+
+@models.command(
+    examples=["headrace models history flights", "headrace models history flights --alias champion --json"],
+    keys={"moves": f"newest first; each: {_MOVE}"},
+)
+@click.argument("model", metavar="[MODEL]", required=False)
+@click.option("--alias", metavar="NAME", help="Only this alias.")
+@project_option
+@json_option
+def history(*, model: str | None, alias: str | None, project_dir: str, env: str | None, as_json: bool) -> None:
+    """Show who moved an alias, when, why, and on which gate report (default: the project's own model)."""
+    from headrace.project import Project
+
+    with Project(project_dir, env=env) as project:
+        moves = project.registry.history(model or project.spec.name, alias)
+    if as_json:
+        echo_json({"moves": [move_document(move) for move in moves]})
+        return
+    columns = [
+        Column("when"),
+        Column("alias"),
+        Column("version", "right"),
+        Column("before", "right"),
+        Column("who"),
+        Column("gate"),
+        Column("why"),
+    ]
+    echo_table(
+        columns,
+        [(moment(m.at), m.alias, m.version, m.previous, m.who, short(m.gate), m.why) for m in moves],
     )

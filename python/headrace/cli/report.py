@@ -48,10 +48,12 @@ def report(run_id: str, output: str, project_dir: str, env: str | None, as_json:
 
 def write_report(project: Project, digest: str, output: str) -> None:
     """Write the report artifact `digest` to a file, or to stdout for `-`."""
-    html = project.store.artifacts.load(digest, project.plugins.artifacts.load("report")).html
+    from headrace.types import Report
+
+    html = project.store.artifacts.load(digest, Report).html
     if output == "-":
         click.get_binary_stream("stdout").write(html.encode())
         return
-    from headrace.scaffold.writing import write_whole
+    from headrace.runtime.writing import write_whole
 
     write_whole(Path(output), html.encode())

@@ -183,7 +183,7 @@ def plan(project_dir: str, env: str | None, overrides: tuple[str, ...], force: t
 
     with Project(project_dir, env=env, overrides=overrides) as project:
         steps = project.plan(force=force)
-        document = {
+        document: dict[str, Any] = {
             "project": project.spec.name,
             "stages": [
                 {

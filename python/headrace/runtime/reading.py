@@ -1,0 +1,98 @@
+"""Reads a file that comes from outside of any run as the project's own `ingest: files` stage would read it."""
+
+from __future__ import annotations
+
+import tempfile
+import threading
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from headrace.compute.plan.types import family, polars_type, type_name
+from headrace.errors import DataError
+from headrace.runtime.context import Context, Event
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Mapping
+
+    from headrace.compute.dataset import Dataset
+    from headrace.project import Project
+
+_KIND, _USE = "ingest", "files"
+_BINARY = (b"PAR1", b"ARRO", b"\xff\xff\xff\xff")
+
+
+def read_file(
+    project: Project,
+    path: str | os.PathLike[str],
+    *,
+    expected: Mapping[str, str] | None = None,
+    stated: str | None = None,
+) -> Dataset:
+    """The rows of a Parquet, Arrow IPC, CSV or NDJSON file; `stated` is its format where it does not say it itself.
+
+    What the project's spec says about reading (separator, missing values, types) holds here too. A CSV or NDJSON file
+    does not say its types; where those that are found differ from `expected` (column -> type, as in
+    `FeaturePlan.inputs`), the file is read again with the expected ones, so that a column that happens to be empty, or
+    all digits, in a small file is what it was in training.
+
+    Raises `DataError` that names file, column and row.
+    """
+    file = Path(path)
+    if not file.is_file():
+        found = "this is a folder" if file.is_dir() else "there is no such file"
+        raise DataError(found, place=str(path), hint="Name a Parquet, Arrow IPC, CSV or NDJSON file.")
+    config = _config(project) | ({"format": stated} if stated else {})
+    data = _read(project, file, config)
+    differing = {
+        name: str(polars_type(wanted))
+        for name, wanted in (expected or {}).items()
+        if name in data.schema and not _fits(data, name, wanted)
+    }
+    if differing and _is_text(file):
+        data = _read(project, file, config | {"types": {**config.get("types", {}), **differing}})
+    return data
+
+
+def _config(project: Project) -> dict[str, Any]:
+    """What the project's first `ingest: files` stage says, but for which files."""
+    for node in project.graph.nodes:
+        if (node.entry.kind, node.entry.name) == (_KIND, _USE):
+            said = node.config.model_dump(exclude_unset=True)
+            return {key: value for key, value in said.items() if key not in ("path", "format", "partitions", "record")}
+    return {}
+
+
+def _read(project: Project, file: Path, config: Mapping[str, Any]) -> Dataset:
+    catalog = project.plugins.stages
+    stage: Any = catalog.load(catalog.entry(_KIND, _USE))
+    with tempfile.TemporaryDirectory(prefix="headrace-read-") as scratch:
+        context = Context(
+            seed=project.spec.seed,
+            threads=project.spec.threads or 1,
+            project=project.spec.name,
+            project_dir=file.parent.resolve(),
+            run_id="read",
+            stage="read",
+            workdir=Path(scratch),
+            registry=project.registry,
+            inputs={},
+            emit=_unheard,
+            cancelled=threading.Event(),
+        )
+        data: Dataset = stage(stage.Config(path=file.name, **config)).run(context).data
+        return data
+
+
+def _unheard(event: Event) -> None:
+    """What the stage says is for the record of a run, and this is none."""
+
+
+def _fits(data: Dataset, name: str, wanted: str) -> bool:
+    found = family(type_name(data.lazy().collect_schema()[name]))
+    return found == family(wanted) or (found == "integer" and family(wanted) == "float")
+
+
+def _is_text(file: Path) -> bool:
+    with file.open("rb") as stream:
+        return not stream.read(4).startswith(_BINARY)

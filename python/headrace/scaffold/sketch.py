@@ -1,0 +1,271 @@
+"""What a table looks like to somebody who is to predict one of its columns: the facts behind a first `headrace.toml`.
+
+Decided here are only things that no stage decides by itself: the task, which column is the time of a row, which ones
+name things, how to divide the rows. What becomes of each feature column is the feature plan's own decision, asked for
+here so that the file can say it.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Literal
+
+from headrace.errors import DataError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+
+    from headrace.types import Task
+
+_MOST_CELLS: Final = 20_000_000
+"""Columns are judged on at most so many cells, evenly spread over the rows."""
+_FEWEST_TIMES: Final = 10
+_FEWEST_ENTITIES: Final = 30
+_SHOWN_LABELS: Final = 20
+TRAIN, VALID, TEST = 0.7, 0.15, 0.15
+
+# Dates that belong to a thing, not to the moment of the row.
+_NOT_THE_ROW: Final = re.compile(
+    r"birth|born|dob|expir|valid|until|due|since|founded|end|last|next|prev", re.IGNORECASE
+)
+_THE_ROW: Final = re.compile(r"time|date|day|created|event|timestamp|(^|_)(ts|at|on|when)($|_)", re.IGNORECASE)
+_ENTITY: Final = re.compile(r"(^|[_\- .])(id|uuid|guid)$|[a-z]I[Dd]$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Division:
+    """How to divide the rows: the split to use, the column that it goes by, and why."""
+
+    use: Literal["time", "group", "random"]
+    column: str | None
+    why: str
+
+
+@dataclass(frozen=True)
+class Sketch:
+    """The facts about a table.
+
+    `types`: column -> type as the feature plan names it. `labels`: the most frequent target values with their counts
+    (classification), else empty. `spread`: smallest, median and largest target value (regression). `choices`: what the
+    feature plan would make of each column (`column`, `decision`, `reason`). `judged_rows`: how many rows were looked at
+    for that.
+    """
+
+    rows: int
+    types: Mapping[str, str]
+    target: str
+    task: Task
+    unlabelled: int
+    classes: int
+    labels: Sequence[tuple[str, int]]
+    spread: Sequence[float]
+    time_column: str | None
+    other_times: Sequence[str]
+    id_columns: Sequence[str]
+    division: Division
+    choices: Sequence[Mapping[str, Any]]
+    judged_rows: int
+
+    @property
+    def labelled(self) -> int:
+        """Rows that can be learnt from."""
+        return self.rows - self.unlabelled
+
+
+def sketch(
+    frame: pl.DataFrame, target: str, *, task: Task | None = None, time_column: str | None = None, place: str
+) -> Sketch:
+    """Look at `frame`.
+
+    `task` and `time_column` are what the person says; else they are found out. `place` names the data in messages.
+    Raises `DataError` where the data cannot be learnt from, `SpecError` where what the person says does not fit it.
+    """
+    from headrace import FeaturePlan
+
+    check_column(frame, target, what="target", place=place)
+    if time_column is not None:
+        check_column(frame, time_column, what="time column", place=place)
+    inferred = FeaturePlan.infer_task(frame, target) if task is None else task
+    known = FeaturePlan.labelled(frame, target)
+    if known.is_empty():
+        raise DataError(f"the target {target!r} has no value in any row", place=place, hint="Choose another target.")
+    judged = _thinned(known)
+    choices = FeaturePlan.fit(judged, target=target, task=inferred, config={}).choices
+    times = _times(frame, target)
+    entities = _entities(judged, target)
+    stated = _stated_time(frame, time_column, place)
+    best = stated or next(iter(times), None)
+    division = _divide(known, target, inferred, best, entities, stated=stated is not None)
+    ids = [c["column"] for c in choices if c["decision"] == "dropped" and _names_rows(judged[c["column"]])]
+    if best is not None and best in ids:
+        ids.remove(best)
+    labels = [] if inferred == "regression" else _labels(known[target])
+    return Sketch(
+        rows=frame.height,
+        types=_types(frame),
+        target=target,
+        task=inferred,
+        unlabelled=frame.height - known.height,
+        classes=len(labels),
+        labels=labels[:_SHOWN_LABELS],
+        spread=_spread(known[target]) if inferred == "regression" else (),
+        time_column=best,
+        other_times=[name for name in times if name != best],
+        id_columns=[*ids, *(name for name in entities if name not in ids)],
+        division=division,
+        choices=choices,
+        judged_rows=judged.height,
+    )
+
+
+def check_column(frame: pl.DataFrame, name: str, *, what: str, place: str) -> None:
+    """Raise `SpecError` with the nearest names if the table has no such column."""
+    if name in frame.columns:
+        return
+    import difflib
+
+    near = difflib.get_close_matches(name, frame.columns, n=3, cutoff=0.5)
+    shown = ", ".join(map(repr, near or frame.columns[:12])) + (", ..." if not near and frame.width > 12 else "")
+    raise SpecError(
+        f"there is no column {name!r} to be the {what}",
+        place=place,
+        hint=f"Did you mean {shown}?" if near else f"The columns are {shown}.",
+    )
+
+
+def _thinned(frame: pl.DataFrame) -> pl.DataFrame:
+    most = max(2000, _MOST_CELLS // max(frame.width, 1))
+    return frame if frame.height <= most else frame.gather_every(-(-frame.height // most))
+
+
+def _types(frame: pl.DataFrame) -> dict[str, str]:
+    from headrace.compute.plan.types import type_name
+
+    return {name: type_name(dtype) for name, dtype in frame.schema.items()}
+
+
+# --- time --------------------------------------------------------------------------------
+
+
+def _times(frame: pl.DataFrame, target: str) -> list[str]:
+    """Columns that may be the time of a row, the likeliest first."""
+    import polars as pl
+
+    found: list[tuple[int, str]] = []
+    for series in frame.get_columns():
+        if series.name == target or not isinstance(series.dtype, pl.Date | pl.Datetime):
+            continue
+        if series.null_count() or series.n_unique() < _FEWEST_TIMES or _NOT_THE_ROW.search(series.name):
+            continue
+        likely = 2 * bool(_THE_ROW.search(series.name)) + 3 * series.is_sorted() + isinstance(series.dtype, pl.Datetime)
+        found.append((-likely, series.name))
+    return [name for _, name in sorted(found, key=lambda item: item[0])]
+
+
+def _stated_time(frame: pl.DataFrame, name: str | None, place: str) -> str | None:
+    import polars as pl
+
+    if name is None:
+        return None
+    series = frame[name]
+    if not isinstance(series.dtype, pl.Date | pl.Datetime) and not series.dtype.is_integer():
+        raise SpecError(
+            f"the time column {name!r} is of type {series.dtype}; dates, times and whole numbers have an order in time",
+            place=place,
+            hint="Choose another column, or write the file with dates.",
+        )
+    if series.null_count():
+        raise SpecError(
+            f"the time column {name!r} is missing in {series.null_count()} of {len(series)} rows",
+            place=place,
+            hint="Choose another column, or fill it.",
+        )
+    return name
+
+
+# --- names of things --------------------------------------------------------------------------------
+
+
+def _names_rows(series: pl.Series) -> bool:
+    """Of a column that the plan drops: whether because nearly every row has a value of its own."""
+    import polars as pl
+
+    if not (series.dtype.is_integer() or isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum)):
+        return False
+    present = series.drop_nulls()
+    return len(present) > 1 and present.n_unique() * 2 > len(present)
+
+
+def _entities(frame: pl.DataFrame, target: str) -> list[str]:
+    """Columns that name things which several rows are about: customers, machines, patients."""
+    import polars as pl
+
+    found = []
+    for series in frame.get_columns():
+        if series.name == target or not _ENTITY.search(series.name):
+            continue
+        if not (series.dtype.is_integer() or isinstance(series.dtype, pl.String)):
+            continue
+        distinct = series.n_unique()
+        if not series.null_count() and _FEWEST_ENTITIES <= distinct <= frame.height // 2:
+            found.append(series.name)
+    return found
+
+
+# --- division --------------------------------------------------------------------------------
+
+
+def _divide(
+    known: pl.DataFrame, target: str, task: Task, time_column: str | None, entities: Sequence[str], *, stated: bool
+) -> Division:
+    if time_column is not None:
+        problem = _time_problem(known, target, task, time_column)
+        if problem is None:
+            why = "you said so" if stated else "every row has a date there"
+            return Division(
+                "time",
+                time_column,
+                f"{time_column!r} is the time of a row ({why}): learn from the past, test on what came later",
+            )
+        if not entities:
+            return Division("random", None, f"not by {time_column!r}, though it is a time: {problem}")
+    if entities:
+        why = f"rows with the same {entities[0]!r} stay together, so that the test asks about ones never seen"
+        return Division("group", entities[0], why)
+    return Division("random", None, "no column says when a row happened or which rows belong together")
+
+
+def _time_problem(known: pl.DataFrame, target: str, task: Task, time_column: str) -> str | None:
+    """Why a division by time would leave a part without anything to learn or to test."""
+    ordered = known.sort(time_column)
+    first = round(ordered.height * TRAIN)
+    second = round(ordered.height * (TRAIN + VALID))
+    train, valid, test = ordered[:first], ordered[first:second], ordered[second:]
+    if not ordered[time_column][0] < ordered[time_column][min(first, ordered.height - 1)]:
+        return "most rows have the same time"
+    least = 2 if task != "regression" else 1
+    for part, words in ((train, "the first"), (valid, "the middle"), (test, "the last")):
+        if part.height == 0 or part[target].n_unique() < least:
+            return f"{words} rows in time have fewer than two different targets"
+    unknown = set(test[target].unique().to_list()) - set(train[target].unique().to_list())
+    if task != "regression" and unknown:
+        return "some classes occur only in the last rows in time"
+    return None
+
+
+# --- the target --------------------------------------------------------------------------------
+
+
+def _labels(series: pl.Series) -> list[tuple[str, int]]:
+    counts = series.alias("label").value_counts(sort=True)
+    return [(str(label), count) for label, count in counts.iter_rows()]
+
+
+def _spread(series: pl.Series) -> tuple[float, ...]:
+    import polars as pl
+
+    numbers = series.cast(pl.Float64)
+    return tuple(float(value) for value in (numbers.min(), numbers.median(), numbers.max()) if value is not None)  # type: ignore[arg-type]
