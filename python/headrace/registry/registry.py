@@ -98,7 +98,7 @@ class Registry:
         )
         made, is_new = self.store.versions.add(wanted, files, blobs)
         if is_new:
-            self._tell("after_version_registered", {"model": name, "version": made.number, "manifest": made.manifest})
+            self._tell("after_version_registered", {"package": ModelPackage(self.store, made)})
         return ModelVersion(name, made.number, made.package)
 
     # --- looking up -------------------------------------------------------------------------------------------------
@@ -140,6 +140,11 @@ class Registry:
                 return ModelPackage(self.store, row)
         return None
 
+    def aliased(self, model: str, alias: str) -> int | None:
+        """The number of the version that an alias names now, or None."""
+        state = self._state(model_name(model), alias_name(alias))
+        return state.number if state else None
+
     def history(self, model: str, alias: str | None = None) -> list[AliasMove]:
         """Who moved which alias, when, why, on which gate report; newest first."""
         return self.store.versions.history(model_name(model), alias_name(alias) if alias is not None else None)
@@ -175,7 +180,7 @@ class Registry:
         alias: str = CHAMPION,
         *,
         why: str,
-        expected: int | None | EllipsisType = ...,
+        expected: int | EllipsisType | None = ...,
         gate: str | None = None,
     ) -> AliasMove | None:
         """Point an alias at a version, by hand. Its files are checked first.
