@@ -169,7 +169,11 @@ class StageConformance:
         """A config is recorded, compared and sent to workers as JSON."""
         model = self.subject.contract.config
         before = model.model_validate(dict(self.subject.config))
-        after = model.model_validate(json.loads(json.dumps(before.model_dump(mode="json"), allow_nan=False)))
+        try:
+            text = json.dumps(before.model_dump(mode="json"), allow_nan=False)
+        except ValueError as error:
+            fail(f"the config cannot be written as JSON: {error}", "Use None where there is no number.")
+        after = model.model_validate(json.loads(text))
         if after != before:
             fail(
                 f"the config is {before!r}, and after a round trip through JSON it is {after!r}",
