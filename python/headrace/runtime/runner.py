@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import CacheUnavailableError, CancelledError, FencedError, HeadraceError, StageError
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 
 Listener = Callable[[Event], None]
 HEARTBEAT_SECONDS = 10.0
+LOOK_BACK = 5  # runs, when it is asked why a stage has to be executed
+SUCCESS = ("executed", "cached")
 
 
 def _silent(event: Event) -> None:
@@ -65,12 +68,11 @@ class Runner:
         spec = self.graph.spec
         for name in force:
             spec.stage(name)
-        previous = self._previous_fingerprints()
         handle = self.store.runs.create(
             project=spec.name, trigger=trigger, spec=dict(spec.document), provenance=dict(provenance or {})
         )
         self.registry.set_run(handle.id)
-        run = _Run(self, handle, frozenset(force), previous, _threads_each(self.threads, self.jobs))
+        run = _Run(self, handle, frozenset(force), _threads_each(self.threads, self.jobs))
         status: RunStatus = "failed"
         beating = threading.Event()
         heart = threading.Thread(target=self._beat, args=(handle, beating), daemon=True)
@@ -105,10 +107,14 @@ class Runner:
             except FencedError:
                 return  # the next commit raises it where it matters
 
-    def _previous_fingerprints(self) -> dict[str, Mapping[str, Any]]:
-        found: dict[str, Mapping[str, Any]] = {}
-        for info in self.store.runs.list(limit=1, project=self.graph.spec.name):
-            found = {record.stage.name: record.fingerprint for record in info.stages if record.fingerprint}
+    def last_records(self, *, before: str) -> dict[str, tuple[StageRecord, StageRecord | None]]:
+        """Of each stage, the latest record of the runs before `before`, and the latest that succeeded."""
+        found: dict[str, tuple[StageRecord, StageRecord | None]] = {}
+        for info in self.store.runs.list(limit=LOOK_BACK, project=self.graph.spec.name):
+            for record in info.stages if info.id != before else ():
+                succeeded = record if record.outcome in SUCCESS else None
+                latest, good = found.get(record.stage.name, (record, None))
+                found[record.stage.name] = (latest, good or succeeded)
         return found
 
 
@@ -137,12 +143,16 @@ class _Run:
     runner: Runner
     handle: RunHandle
     force: frozenset[str]
-    previous: Mapping[str, Mapping[str, Any]]
     threads: int
     fenced: bool = False
     records: dict[str, StageRecord] = field(default_factory=dict)
     running: dict[str, threading.Thread] = field(default_factory=dict)
     ended: queue.SimpleQueue[tuple[Node, StageRecord | BaseException]] = field(default_factory=queue.SimpleQueue)
+
+    @cached_property
+    def last(self) -> Mapping[str, tuple[StageRecord, StageRecord | None]]:
+        """What became of each stage before; read only when something is executed."""
+        return self.runner.last_records(before=self.handle.id)
 
     def all(self, jobs: int) -> RunStatus:
         waiting = list(self.runner.graph.nodes)
@@ -150,7 +160,7 @@ class _Run:
             for node in list(waiting):
                 if not node.needs <= self.records.keys():
                     continue
-                if any(self.records[name].outcome not in ("executed", "cached") for name in node.needs):
+                if any(self.records[name].outcome not in SUCCESS for name in node.needs):
                     waiting.remove(node)
                     self._skip(node)
                 elif len(self.running) < jobs:
@@ -191,7 +201,7 @@ class _Run:
             raise CancelledError("the run is being stopped", place=f"stage {node.name}")
 
     def _skip(self, node: Node) -> None:
-        culprits = sorted(n for n in node.needs if self.records[n].outcome not in ("executed", "cached"))
+        culprits = sorted(n for n in node.needs if self.records[n].outcome not in SUCCESS)
         now = time.time()
         record = StageRecord(
             stage=info_of(node),
@@ -228,22 +238,18 @@ class _StageRun:
 
     def run(self) -> StageRecord:
         try:
-            key, why = self._key()
-            if key is not None and self.node.name not in self.run_.force:
-                outputs = self._known(key)
-                if outputs is not None:
-                    return self._end("cached", why="nothing that it depends on changed", key=key, outputs=outputs)
+            key, uncached = self._key()
             if key is None:
-                outputs = self._executed(key)
-            else:
-                with self.store.cache.claim(key, check=self._check):
-                    # Another process may have made it while this one waited.
-                    outputs = None if self.node.name in self.run_.force else self._known(key)
-                    if outputs is not None:
-                        return self._end("cached", why="another run made it meanwhile", key=key, outputs=outputs)
-                    outputs = self._executed(key)
-                    return self._end("executed", why=why, key=key, outputs=outputs)
-            return self._end("executed", why=why, key=key, outputs=outputs)
+                return self._end("executed", why=uncached, key=None, outputs=self._executed(None))
+            known = self._known(key)
+            if known is not None:
+                return self._end("cached", why="nothing that it depends on changed", key=key, outputs=known)
+            with self.store.cache.claim(key, check=self._check):
+                known = self._known(key)  # another process may have made it while this one waited
+                if known is not None:
+                    return self._end("cached", why="another run made it meanwhile", key=key, outputs=known)
+                why = self._why()
+                return self._end("executed", why=why, key=key, outputs=self._executed(key))
         except FencedError:
             raise
         except CancelledError:
@@ -254,7 +260,7 @@ class _StageRun:
     # --- is it known? -----------------------------------------------------------------------------------------------
 
     def _key(self) -> tuple[str | None, str]:
-        """The cache key, or None where there is none; and why the stage would be executed."""
+        """The cache key; or None, and why there is none."""
         named = [(name, ref.type_name, ref.digest) for name, ref in self.inputs.items()]
         try:
             static, dynamic = self.runner.fingerprinter.static(self.node)
@@ -268,21 +274,27 @@ class _StageRun:
         self.dynamic = dynamic
         if not self.node.contract.deterministic:
             return None, "it says that it is not deterministic"
-        return full.key(named), self._why()
+        return full.key(named), ""
 
     def _why(self) -> str:
         if self.node.name in self.run_.force:
             return "forced"
-        before = self.run_.previous.get(self.node.name)
-        if before is None:
+        latest, good = self.run_.last.get(self.node.name, (None, None))
+        if latest is None:
             return "first time"
-        changed = differences(before, self.fingerprint)
+        if good is None:
+            return f"it has not succeeded yet (the last time: {latest.outcome})"
+        changed = differences(good.fingerprint, self.fingerprint)
+        if not changed and latest.outcome not in SUCCESS:
+            return f"it did not succeed the last time ({latest.outcome})"
         if not changed:
             return "its outputs are not in the store any more, or are damaged"
         rest = len(changed) - 3
         return "; ".join(changed[:3]) + (f"; and {rest} more" if rest > 0 else "")
 
     def _known(self, key: str) -> Mapping[str, ArtifactRef] | None:
+        if self.node.name in self.run_.force:
+            return None
         outputs = self.store.cache.lookup(key) or self.runner.plugins.provide(
             "provide_cached", stage=self.info, key=key
         )
@@ -408,7 +420,7 @@ class _StageRun:
                 {"outcome": outcome, "why": why, "seconds": record.ended - record.started},
             )
         )
-        if outcome in ("executed", "cached"):
+        if outcome in SUCCESS:
             self.runner.tell("after_stage", self.run_.handle, record=record)
         return record
 

@@ -75,7 +75,9 @@ def predict_file(
                 place=str(path),
                 hint="Leave it out of --columns, or rename it in the file.",
             )
-    return Predictions(package.version, rows.select(names).hstack(predicted.get_columns()))
+    # A selection of no columns has no rows, so there would be nothing to put the predictions beside.
+    carried = rows.select(names).hstack(predicted.get_columns()) if names else predicted
+    return Predictions(package.version, carried)
 
 
 def write_frame(frame: pl.DataFrame, path: Path | None) -> None:

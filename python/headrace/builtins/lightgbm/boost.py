@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -47,6 +48,8 @@ _OWN_METRIC: Final = {
 }
 """The metric of an objective, where it is not called like it."""
 _COMPARED_ROWS: Final = 5_000
+_THREADS: Final = re.compile(r"\[num_threads: \d+\]\n")
+"""LightGBM writes how many threads it used into the model, which is the same for any number of them."""
 
 
 def train(
@@ -78,7 +81,7 @@ def train(
     if not watched:
         ctx.log(f"no validation rows: training runs for {config.n_estimators} rounds without a look at unseen rows")
     booster, best = _fit(ctx, config, options, data, (valid_features, valid_target) if watched else None)
-    text: str = booster.model_to_string(num_iteration=best)
+    text = _THREADS.sub("", booster.model_to_string(num_iteration=best))
     onnx = export(text)
     ctx.check_cancelled()
     report = parity.check(
@@ -103,7 +106,7 @@ def train(
         info={
             "trainer": "lightgbm",
             "lightgbm": lightgbm.__version__,
-            "parameters": options,
+            "parameters": {k: v for k, v in options.items() if k != "num_threads"},  # the same for any number
             "iterations": best,
             "native_features": "f0, f1, ... in the order of `features`",
             "train_rows": len(features),
