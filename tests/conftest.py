@@ -1,10 +1,14 @@
-"""What tests of several rooms share: distributions that are really there, written by hand into a folder."""
+"""What tests of several rooms share: distributions written by hand into a folder, and a PostgreSQL of their own."""
 
 from __future__ import annotations
 
 import importlib
 import os
+import pwd
+import shutil
+import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -60,3 +64,61 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SitePackag
     made = SitePackages(folder)
     yield made
     made.forget()
+
+
+class PostgreSQL:
+    """A private PostgreSQL server on a Unix socket, as a user that is not root. `database()` makes an empty database."""
+
+    def __init__(self, programs: Path, folder: Path) -> None:
+        self._programs = programs
+        self._folder = folder
+        self._count = 0
+        as_root = os.geteuid() == 0
+        owner = pwd.getpwnam("postgres") if as_root else pwd.getpwuid(os.geteuid())
+        self._user = {"user": owner.pw_uid, "group": owner.pw_gid, "extra_groups": []} if as_root else {}
+        os.chown(folder, owner.pw_uid, owner.pw_gid)
+        data = folder / "data"
+        self._call("initdb", "-D", data, "-U", "headrace", "-A", "trust", "-E", "UTF8", "--no-sync")
+        quick = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=200"
+        self._call("pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", f"-k {folder} {quick}", "start")
+
+    def database(self) -> str:
+        """The URL of a new, empty database."""
+        self._count += 1
+        name = f"test_{self._count}"
+        self._call("createdb", "-h", self._folder, "-U", "headrace", name)
+        return f"postgresql://headrace@/{name}?host={self._folder}"
+
+    def stop(self) -> None:
+        self._call("pg_ctl", "-D", self._folder / "data", "-m", "immediate", "stop")
+
+    def _call(self, program: str, *arguments: str | Path) -> None:
+        command = [str(self._programs / program), *map(str, arguments)]
+        done = subprocess.run(
+            command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **self._user
+        )
+        assert done.returncode == 0, f"{program}: {done.stderr}"
+
+
+def _postgresql_programs() -> Path | None:
+    """The folder of initdb and pg_ctl; Debian keeps it off the PATH."""
+    found = shutil.which("initdb")
+    if found:
+        return Path(found).resolve().parent
+    known = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+    return known[-1].parent if known else None
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgreSQL]:
+    """A PostgreSQL server for this session. Without the programs: a skip, or a failure if they are required."""
+    programs = _postgresql_programs()
+    if programs is None:
+        missing = "PostgreSQL's server programs are not installed (Debian: apt-get install postgresql)"
+        if os.environ.get("HEADRACE_REQUIRE_SYSTEM") == "1":
+            pytest.fail(missing)
+        pytest.skip(missing)
+    with tempfile.TemporaryDirectory(prefix="hr-pg-", dir="/tmp") as folder:  # a socket's path must be short
+        server = PostgreSQL(programs, Path(folder))
+        yield server
+        server.stop()

@@ -73,7 +73,8 @@ def collect(store: Store, *, dry_run: bool, grace: float, keep: int) -> GcReport
         notes.append(f"{len(running)} run(s) are under way: what the cache knows, and what is newer than they, stays")
     with database.read() as connection:
         needed = _needed(connection, except_for=gone if dry_run else ())
-    removed, kept = [], []
+    removed: list[Blob] = []
+    kept: list[Blob] = []
     for blob in store.objects.names():
         old = blob.sha256 not in needed and store.objects.changed_at(blob.sha256) < horizon
         (removed if old else kept).append(blob)
