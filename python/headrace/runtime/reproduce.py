@@ -104,6 +104,8 @@ def _repeat(project: Project, record: StageRecord, tolerance: float, listener: L
             outputs = execute(implementation, contract, config, context, project.store)
     except HeadraceError as error:
         return StageReproduction(name, "failed", str(error))
+    except Exception as error:  # noqa: BLE001  # whatever a stage raises is its result here
+        return StageReproduction(name, "failed", f"{type(error).__name__}: {error}")
     return _compare(project, name, record.outputs, outputs, tolerance)
 
 
