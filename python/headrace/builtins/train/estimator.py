@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib
+import pkgutil
 import re
 import warnings
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
@@ -141,11 +141,12 @@ def _find(name: str, place: str) -> Any:
         raise errors.ConfigError(f"{name!r} is no public name of scikit-learn", place=place, hint=hint)
     module, _, attribute = name.rpartition(".")
     try:
-        found = getattr(importlib.import_module(module), attribute, None)
-    except ModuleNotFoundError as error:
+        inside = pkgutil.resolve_name(module)
+    except (ImportError, AttributeError) as error:
         raise errors.ConfigError(f"scikit-learn {sklearn.__version__} has no module {module}", place=place) from error
+    found = getattr(inside, attribute, None)
     if not (isinstance(found, type) and issubclass(found, BaseEstimator) and found.__module__.startswith("sklearn.")):
-        near = difflib.get_close_matches(attribute, dir(importlib.import_module(module)), n=1)
+        near = difflib.get_close_matches(attribute, dir(inside), n=1)
         raise errors.ConfigError(
             f"scikit-learn {sklearn.__version__} has no estimator {name}",
             place=place,

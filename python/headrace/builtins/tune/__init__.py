@@ -1,0 +1,1 @@
+"""Hyperparameters for a trainer."""
