@@ -23,6 +23,31 @@ class Tree(BaseModel):
     children: list[Tree] = Field(default_factory=list, description="more of them")
 
 
+class Circle(BaseModel):
+    shape: Literal["circle"] = Field(description="Which shape.")
+    size: float = Field(1.0, description="The radius.")
+
+
+class Square(BaseModel):
+    shape: Literal["square"] = Field(description="Which shape.")
+    size: float = Field(2.0, description="The side.")
+    turned: bool = Field(False, description="By 45 degrees.")
+
+
+class Drawing(BaseModel):
+    shapes: list[Annotated[Circle | Square, Field(discriminator="shape")]] = Field(description="What is drawn.")
+
+
+def test_alternatives_of_a_table_are_told_together():
+    shown = [(key.name, key.type, key.default_text, key.meaning) for key in config_keys(Drawing)]
+    assert shown == [
+        ("shapes", "array of table", "required", "What is drawn."),
+        ("shapes[].shape", '"circle" | "square"', "required", "Which shape."),
+        ("shapes[].size", "float", "computed", "The radius. The side."),
+        ("shapes[].turned", "boolean", "false", "By 45 degrees."),
+    ]
+
+
 class Everything(BaseModel):
     path: str = Field(description="where\nit is")
     rows: int = Field(10, ge=1, lt=100, description="how many")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import inspect
 import json
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import PluginError
@@ -108,8 +108,24 @@ def config_keys(config: type[BaseModel], *, shared: Collection[str] = ()) -> tup
         msg = f"its Config has a field that a file cannot hold: {str(error).splitlines()[0]}"
         place = f"{config.__module__}:{config.__qualname__}"
         raise PluginError(msg, place=place, hint="Use strings, numbers, booleans, lists, dicts and models.") from error
-    keys = list(_Schema(schema.get("$defs", {})).keys(schema, ""))
-    return tuple(_completed(key, config, shared) for key in keys)
+    merged: dict[str, ConfigKey] = {}
+    for key in _Schema(schema.get("$defs", {})).keys(schema, ""):
+        merged[key.name] = _merged(merged[key.name], key) if key.name in merged else key
+    return tuple(_completed(key, config, shared) for key in merged.values())
+
+
+def _merged(one: ConfigKey, other: ConfigKey) -> ConfigKey:
+    """A key that several alternatives of a table have, as one."""
+    types = dict.fromkeys([*one.type.split(" | "), *other.type.split(" | ")])
+    meaning = one.meaning if other.meaning in ("", one.meaning) else f"{one.meaning} {other.meaning}".strip()
+    return replace(
+        one,
+        type=" | ".join(types),
+        required=one.required and other.required,
+        default=one.default if one.default == other.default else None,
+        meaning=meaning,
+        computed=one.computed or other.computed or one.default != other.default,
+    )
 
 
 def _completed(key: ConfigKey, config: type[BaseModel], shared: Collection[str]) -> ConfigKey:

@@ -5,7 +5,6 @@ Every file comes from a template beside this module. Only names that were checke
 
 from __future__ import annotations
 
-import errno
 import re
 import shutil
 import tempfile
@@ -141,7 +140,7 @@ def write_plugin(plan: PluginPlan) -> tuple[Path, ...]:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
     except OSError as error:
-        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+        if plan.folder.exists():
             raise SpecError("it exists already, and is left as it is", place=str(plan.folder)) from error
         message = f"cannot be written: {error.strerror or error}"
         raise StoreError(message, place=str(plan.folder), hint="Choose a folder that you may write to.") from error
