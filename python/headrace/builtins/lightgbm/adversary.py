@@ -71,10 +71,9 @@ def _pools(model: Model) -> list[_Values]:
     """For each feature values that some split tells apart, and the odd ones."""
     found: list[list[_Values]] = [[] for _ in range(model.num_features)]
     for tree in model.trees:
-        for node, feature in enumerate(tree.split_feature.tolist()):
-            if tree.categorical[node]:
-                inside = np.array(tree.categories(node), dtype=np.float32)
-                found[feature] += [inside, inside + np.float32(0.5), inside[-1:] + 1]
+        for node in np.flatnonzero(tree.categorical).tolist():
+            inside = np.array(tree.categories(node), dtype=np.float32)
+            found[int(tree.split_feature[node])] += [inside, inside + np.float32(0.5), inside[-1:] + 1]
         numeric = ~tree.categorical
         thresholds = float32_threshold(tree.threshold[numeric])
         beyond = _next(thresholds, np.inf)

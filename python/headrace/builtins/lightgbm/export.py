@@ -28,7 +28,7 @@ from headrace import errors
 from headrace.builtins.lightgbm.graph import Graph, add_trees
 from headrace.builtins.lightgbm.text import Model, parse
 
-__all__ = ["INPUT", "PREDICTION", "PROBABILITIES", "RAW_SCORE", "export", "is_classifier", "raw_score"]
+__all__ = ["INPUT", "PREDICTION", "PROBABILITIES", "RAW_SCORE", "declare_raw_score", "export", "is_classifier"]
 
 INPUT: Final = "features"
 PROBABILITIES: Final = "probabilities"
@@ -79,7 +79,7 @@ def export(model_text: str, *, raw: bool = False) -> bytes:
 
     outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape)]
     if raw:
-        outputs.append(raw_score(model))
+        outputs.append(declare_raw_score(model))
     inputs = [helper.make_tensor_value_info(INPUT, TensorProto.FLOAT, ["N", model.num_features])]
     proto = helper.make_model(
         helper.make_graph(graph.nodes, "lightgbm", inputs, outputs, graph.constants),
@@ -95,7 +95,7 @@ def export(model_text: str, *, raw: bool = False) -> bytes:
     return bytes(proto.SerializeToString(deterministic=True))
 
 
-def raw_score(model: Model) -> onnx.ValueInfoProto:
+def declare_raw_score(model: Model) -> onnx.ValueInfoProto:
     """The declaration of the output `raw_score`."""
     return helper.make_tensor_value_info(RAW_SCORE, TensorProto.DOUBLE, ["N", model.num_tree_per_iteration])
 
@@ -142,7 +142,7 @@ def _transformed(graph: Graph, model: Model, score: str) -> str:
         score = graph.node("Div", [score, iterations], "mean_score")
     objective = model.objective
     name = objective.name if objective else ""
-    slope = objective.sigmoid if objective and objective.sigmoid is not None else 1.0
+    slope = objective.sigmoid if objective else 1.0
     if name == "binary":
         # softmax(0, s) = (1 - p, p) with p = 1 / (1 + exp(-s)). ONNX Runtime's Sigmoid has only float32's accuracy.
         scale = graph.constant("scale", np.array([[0.0, slope]]))

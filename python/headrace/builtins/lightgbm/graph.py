@@ -17,7 +17,7 @@ from headrace.builtins.lightgbm.categories import Categories, CategoryCodes, enc
 from headrace.builtins.lightgbm.decisions import ZERO, float32_threshold, nan_goes_left
 from headrace.builtins.lightgbm.text import Missing, Model, Tree
 
-__all__ = ["Columns", "Graph", "add_trees", "exact_leaves"]
+__all__ = ["Graph", "add_trees", "exact_leaves"]
 
 _BRANCH_LEQ: Final = 0
 _BRANCH_MEMBER: Final = 6
@@ -63,7 +63,7 @@ def exact_leaves(model: Model) -> tuple[list[npt.NDArray[np.float64]], float]:
 
 def add_trees(graph: Graph, model: Model, features: str, output: str) -> str:
     """Add the sum over trees, float64 [N, K], of `features`, float64 [N, F]."""
-    columns = Columns.of(model)
+    columns = _Columns.of(model)
     graph.nodes.append(_ensemble(model, columns, columns.add_to(graph, features), output))
     return output
 
@@ -72,7 +72,7 @@ def add_trees(graph: Graph, model: Model, features: str, output: str) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Columns:
+class _Columns:
     """What the trees ask about: the model's own features, then columns derived from them."""
 
     codes: dict[int, CategoryCodes]
@@ -82,7 +82,7 @@ class Columns:
     """The features that have splits with zero as missing, and the column in which their zeros are NaN."""
 
     @classmethod
-    def of(cls, model: Model) -> Columns:
+    def of(cls, model: Model) -> _Columns:
         sets: dict[int, list[Categories]] = {}
         zeros: set[int] = set()
         for tree in model.trees:
@@ -167,23 +167,23 @@ class _Nodes(NamedTuple):
     """The sets of the categorical nodes, a NaN after each."""
 
 
-def _nodes(tree: Tree, columns: Columns) -> _Nodes:
+def _nodes(tree: Tree, columns: _Columns) -> _Nodes:
     if tree.num_leaves == 1:
         return _LEAF
     column = tree.split_feature.copy()
+    categorical = tree.categorical
     members: list[float] = []
-    for node in range(tree.num_leaves - 1):
+    for node in np.flatnonzero(categorical).tolist():
         feature = int(tree.split_feature[node])
-        if tree.categorical[node]:
-            offset, codes = columns.codes[feature].questions[tree.categories(node)]
-            column[node] = columns.first_code[feature] + offset
-            members += (*codes, math.nan)
-        elif tree.missing[node] == Missing.ZERO:
-            column[node] = columns.zero_missing[feature]
+        offset, codes = columns.codes[feature].questions[tree.categories(node)]
+        column[node] = columns.first_code[feature] + offset
+        members += (*codes, math.nan)
+    for node in np.flatnonzero(~categorical & (tree.missing == Missing.ZERO)).tolist():
+        column[node] = columns.zero_missing[int(tree.split_feature[node])]
     return _Nodes(
         column,
-        np.where(tree.categorical, _BRANCH_MEMBER, _BRANCH_LEQ).astype(np.uint8),
-        np.where(tree.categorical, 0.0, float32_threshold(tree.threshold).astype(np.float64)),
+        np.where(categorical, _BRANCH_MEMBER, _BRANCH_LEQ).astype(np.uint8),
+        np.where(categorical, 0.0, float32_threshold(tree.threshold).astype(np.float64)),
         nan_goes_left(tree),
         tree.left_child,
         tree.right_child,
@@ -203,7 +203,7 @@ _LEAF: Final = _Nodes(
 )
 
 
-def _ensemble(model: Model, columns: Columns, features: str, output: str) -> onnx.NodeProto:
+def _ensemble(model: Model, columns: _Columns, features: str, output: str) -> onnx.NodeProto:
     outputs = model.num_tree_per_iteration
     # Without trees every raw score is 0.
     leaves = exact_leaves(model)[0] or [np.zeros(1)] * outputs
