@@ -138,7 +138,10 @@ class Bars:
             click.echo(styled, err=True, color=None if color_allowed() else False)
         else:
             style = "dim" if dim else color
-            self._progress.console.print(printable(text), style=style, markup=False, highlight=False)
+            from rich.text import Text
+
+            # A Text of its own: a style of `print` would colour the bars below it as well.
+            self._progress.console.print(Text(printable(text), style=style or ""))
 
 
 def _line(event: Event) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -52,7 +53,7 @@ def write_report(project: Project, digest: str, output: str) -> None:
 
     html = project.store.artifacts.load(digest, Report).html
     if output == "-":
-        click.get_binary_stream("stdout").write(html.encode())
+        sys.stdout.buffer.write(html.encode())
         return
     from headrace.runtime.writing import write_whole
 

@@ -119,8 +119,13 @@ def print_stages(stages: list[dict[str, Any]]) -> None:
         Column("seconds", "right"),
         Column("why"),
     ]
-    rows = [(s["name"], f"{s['kind']}:{s['use']}", s["outcome"], seconds(s["seconds"]), s["why"]) for s in stages]
+    rows = [(s["name"], implementation(s), s["outcome"], seconds(s["seconds"]), s["why"]) for s in stages]
     echo_table(columns, rows)
+
+
+def implementation(stage: dict[str, Any]) -> str:
+    """`KIND:NAME`, or `MODULE:CLASS` of the project's own code."""
+    return stage["use"] if ":" in stage["use"] else f"{stage['kind']}:{stage['use']}"
 
 
 def _print_metrics(evaluation: dict[str, Any]) -> None:
@@ -211,10 +216,7 @@ def plan(project_dir: str, env: str | None, overrides: tuple[str, ...], force: t
         words = {"execute": "executed", "cached": "cached", "depends": "seen later"}
         echo_table(
             columns,
-            [
-                (s["name"], f"{s['kind']}:{s['use']}", words[s["will"]], short(s["key"]), s["why"])
-                for s in document["stages"]
-            ],
+            [(s["name"], implementation(s), words[s["will"]], short(s["key"]), s["why"]) for s in document["stages"]],
         )
 
 
@@ -269,8 +271,9 @@ def _print_explanation(document: dict[str, Any]) -> None:
         click.echo(f"\n{click.style(stage['name'], bold=True)}  {outcome}: {failure.printable(stage['why'])}")
         if stage["key"]:
             click.echo(f"  key {short(stage['key'])}")
-        for change in stage["changes"]:
-            click.echo(f"  - {failure.printable(change)}")
+        if len(stage["changes"]) > 1:
+            for change in stage["changes"]:
+                click.echo(f"  - {failure.printable(change)}")
         if stage["error"]:
             click.echo(f"  {failure.printable(stage['error'])}")
         for line in stage["log"]:

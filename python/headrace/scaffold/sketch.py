@@ -25,7 +25,7 @@ _MOST_CELLS: Final = 20_000_000
 _FEWEST_TIMES: Final = 10
 _FEWEST_ENTITIES: Final = 30
 _SHOWN_LABELS: Final = 20
-TRAIN, VALID, TEST = 0.7, 0.15, 0.15
+_TIMES_TRIED: Final = 3
 
 # Dates that belong to a thing, not to the moment of the row.
 _NOT_THE_ROW: Final = re.compile(
@@ -48,21 +48,25 @@ class Division:
 class Sketch:
     """The facts about a table.
 
-    `types`: column -> type as the feature plan names it. `labels`: the most frequent target values with their counts
+    `rows`: how many there are; `looked_at`: how many of them were read, `unlabelled` of those have no target. `types`:
+    column -> type as the feature plan names it. `labels`: the most frequent target values with their counts
     (classification), else empty. `spread`: smallest, median and largest target value (regression). `choices`: what the
     feature plan would make of each column (`column`, `decision`, `reason`). `judged_rows`: how many rows were looked at
-    for that.
+    for that. `time_parts`: the parts of the time column that recur within the data, where the rows are divided by it.
     """
 
     rows: int
+    looked_at: int
     types: Mapping[str, str]
     target: str
     task: Task
     unlabelled: int
     classes: int
+    rarest: int
     labels: Sequence[tuple[str, int]]
     spread: Sequence[float]
     time_column: str | None
+    time_parts: Sequence[str] | None
     other_times: Sequence[str]
     id_columns: Sequence[str]
     division: Division
@@ -70,15 +74,26 @@ class Sketch:
     judged_rows: int
 
     @property
+    def known(self) -> int:
+        """Rows with a target, of those that were looked at."""
+        return self.looked_at - self.unlabelled
+
+    @property
     def labelled(self) -> int:
-        """Rows that can be learnt from."""
-        return self.rows - self.unlabelled
+        """Rows that can be learnt from, of all."""
+        return round(self.rows * self.known / self.looked_at)
 
 
 def sketch(
-    frame: pl.DataFrame, target: str, *, task: Task | None = None, time_column: str | None = None, place: str
+    frame: pl.DataFrame,
+    target: str,
+    *,
+    place: str,
+    rows: int | None = None,
+    task: Task | None = None,
+    time_column: str | None = None,
 ) -> Sketch:
-    """Look at `frame`.
+    """Look at `frame`, which is all of the data, or an even sample of its `rows`.
 
     `task` and `time_column` are what the person says; else they are found out. `place` names the data in messages.
     Raises `DataError` where the data cannot be learnt from, `SpecError` where what the person says does not fit it.
@@ -93,26 +108,32 @@ def sketch(
     if known.is_empty():
         raise DataError(f"the target {target!r} has no value in any row", place=place, hint="Choose another target.")
     judged = _thinned(known)
-    choices = FeaturePlan.fit(judged, target=target, task=inferred, config={}).choices
     times = _times(frame, target)
     entities = _entities(judged, target)
     stated = _stated_time(frame, time_column, place)
-    best = stated or next(iter(times), None)
-    division = _divide(known, target, inferred, best, entities, stated=stated is not None)
+    candidates = [stated] if stated is not None else times[:_TIMES_TRIED]
+    division = _divide(known, target, inferred, candidates, entities, stated=stated is not None)
+    best = division.column if division.use == "time" else next(iter(candidates), None)
+    parts = recurring_parts(frame[best]) if best is not None and division.use == "time" else None
+    config = {} if best is None or parts is None else {"columns": {best: time_config(parts)}}
+    choices = FeaturePlan.fit(judged, target=target, task=inferred, config=config).choices
     ids = [c["column"] for c in choices if c["decision"] == "dropped" and _names_rows(judged[c["column"]])]
     if best is not None and best in ids:
         ids.remove(best)
     labels = [] if inferred == "regression" else _labels(known[target])
     return Sketch(
-        rows=frame.height,
+        rows=frame.height if rows is None else rows,
+        looked_at=frame.height,
         types=_types(frame),
         target=target,
         task=inferred,
         unlabelled=frame.height - known.height,
         classes=len(labels),
+        rarest=min((count for _, count in labels), default=0),
         labels=labels[:_SHOWN_LABELS],
         spread=_spread(known[target]) if inferred == "regression" else (),
         time_column=best,
+        time_parts=parts,
         other_times=[name for name in times if name != best],
         id_columns=[*ids, *(name for name in entities if name not in ids)],
         division=division,
@@ -163,6 +184,28 @@ def _times(frame: pl.DataFrame, target: str) -> list[str]:
         likely = 2 * bool(_THE_ROW.search(series.name)) + 3 * series.is_sorted() + isinstance(series.dtype, pl.Datetime)
         found.append((-likely, series.name))
     return [name for _, name in sorted(found, key=lambda item: item[0])]
+
+
+def recurring_parts(series: pl.Series) -> tuple[str, ...] | None:
+    """The parts of a time that came round at least twice; None where the column holds plain numbers.
+
+    A model that is tested on what came later has never seen that later year; and of the months of a single year, it has
+    seen each once, so that it cannot tell the month from all else that was new then.
+    """
+    import polars as pl
+
+    if not isinstance(series.dtype, pl.Date | pl.Datetime):
+        return None
+    first, last = series.dt.date().min(), series.dt.date().max()
+    days = (last - first).days  # type: ignore[operator, union-attr]  # dates, and not empty
+    parts = [part for part, least in (("month", 730), ("day", 61), ("day_of_week", 14)) if days >= least]
+    clock = ["hour", "minute"] if isinstance(series.dtype, pl.Datetime) and days >= 2 else []
+    return (*parts, *clock)
+
+
+def time_config(parts: Sequence[str]) -> dict[str, Any]:
+    """What `[features] columns` says of a time column of which only `parts` recur."""
+    return {"time_parts": list(parts)} if parts else {"as": "drop"}
 
 
 def _stated_time(frame: pl.DataFrame, name: str | None, place: str) -> str | None:
@@ -219,41 +262,69 @@ def _entities(frame: pl.DataFrame, target: str) -> list[str]:
 
 
 def _divide(
-    known: pl.DataFrame, target: str, task: Task, time_column: str | None, entities: Sequence[str], *, stated: bool
+    known: pl.DataFrame,
+    target: str,
+    task: Task,
+    times: Sequence[str],
+    entities: Sequence[str],
+    *,
+    stated: bool,
+    seed: int = 0,
 ) -> Division:
-    if time_column is not None:
-        problem = _time_problem(known, target, task, time_column)
+    """The first division that the split stages themselves can make of these rows."""
+    problems = []
+    for name in times:
+        problem = _trial("time", known, {"target": target, "task": task, "time_column": name}, seed)
         if problem is None:
-            why = "you said so" if stated else "every row has a date there"
+            how = "you named it" if stated else "every row has one, and it may be when the row happened"
             return Division(
                 "time",
-                time_column,
-                f"{time_column!r} is the time of a row ({why}): learn from the past, test on what came later",
+                name,
+                f"{name!r} orders the rows in time ({how}): learn from the past, be judged by what came later",
             )
-        if not entities:
-            return Division("random", None, f"not by {time_column!r}, though it is a time: {problem}")
-    if entities:
-        why = f"rows with the same {entities[0]!r} stay together, so that the test asks about ones never seen"
-        return Division("group", entities[0], why)
-    return Division("random", None, "no column says when a row happened or which rows belong together")
+        problems.append(f"not by {name!r}: {problem}")
+    for name in entities:
+        problem = _trial("group", known, {"target": target, "task": task, "by": (name,)}, seed)
+        if problem is None:
+            why = (
+                f"rows with the same {name!r} stay together, so that the model is judged by ones that it has never seen"
+            )
+            return Division("group", name, why)
+        problems.append(f"not by {name!r}: {problem}")
+    problem = _trial("random", known, {"target": target, "task": task}, seed)
+    if problem is not None:
+        raise DataError(f"the rows cannot be divided into parts to train, choose and test with: {problem}")
+    why = "; ".join(problems) or "no column says when a row happened, or which rows belong together"
+    return Division("random", None, f"by chance ({why})")
 
 
-def _time_problem(known: pl.DataFrame, target: str, task: Task, time_column: str) -> str | None:
-    """Why a division by time would leave a part without anything to learn or to test."""
-    ordered = known.sort(time_column)
-    first = round(ordered.height * TRAIN)
-    second = round(ordered.height * (TRAIN + VALID))
-    train, valid, test = ordered[:first], ordered[first:second], ordered[second:]
-    if not ordered[time_column][0] < ordered[time_column][min(first, ordered.height - 1)]:
-        return "most rows have the same time"
-    least = 2 if task != "regression" else 1
-    for part, words in ((train, "the first"), (valid, "the middle"), (test, "the last")):
-        if part.height == 0 or part[target].n_unique() < least:
-            return f"{words} rows in time have fewer than two different targets"
-    unknown = set(test[target].unique().to_list()) - set(train[target].unique().to_list())
-    if task != "regression" and unknown:
-        return "some classes occur only in the last rows in time"
+def _trial(use: str, frame: pl.DataFrame, config: Mapping[str, Any], seed: int) -> str | None:
+    """Let the split stage itself try; what is in its way, or None."""
+    from headrace import Dataset
+    from headrace.builtins.split.group import GroupSplit
+    from headrace.builtins.split.random import RandomSplit
+    from headrace.builtins.split.time import TimeSplit
+
+    stages: dict[str, Any] = {"time": TimeSplit, "group": GroupSplit, "random": RandomSplit}
+    stage = stages[use](stages[use].Config(**config, leakage="off"))
+    try:
+        stage.run(_Alone(seed), Dataset.from_frame(frame))
+    except DataError as error:
+        return error.message
     return None
+
+
+@dataclass(frozen=True)
+class _Alone:
+    """As much of a `StageContext` as a split needs."""
+
+    seed: int
+
+    def log(self, message: str) -> None:
+        """Nobody listens to a trial."""
+
+    def check_cancelled(self) -> None:
+        """A trial is short."""
 
 
 # --- the target --------------------------------------------------------------------------------
