@@ -89,7 +89,7 @@ def execute(
     implementation: type, contract: StageContract, config: Any, context: Context, store: Store
 ) -> dict[str, ArtifactRef]:
     """Run a stage and keep what it gives. Errors come out as they are; the caller says which stage it was."""
-    inputs = {
+    inputs: dict[str, Any] = {
         name: store.artifacts.load(context.inputs[name], spec.type)
         for name, spec in contract.inputs.items()
         if name in context.inputs

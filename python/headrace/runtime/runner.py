@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import shutil
@@ -13,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import CacheUnavailableError, CancelledError, FencedError, HeadraceError, StageError
+from headrace.errors import CacheUnavailableError, CancelledError, FencedError, HeadraceError, StageError, StoreError
 from headrace.pipeline.keys import Fingerprint, differences
 from headrace.runtime.call import StageCall, execute
 from headrace.runtime.context import Context, Event
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from headrace.runtime.fingerprint import Fingerprinter
     from headrace.store import RunHandle, Store
 
+_log = logging.getLogger("headrace.runtime")
 Listener = Callable[[Event], None]
 HEARTBEAT_SECONDS = 10.0
 LOOK_BACK = 5  # runs, when it is asked why a stage has to be executed
@@ -106,6 +108,9 @@ class Runner:
                 self.store.runs.heartbeat(handle)
             except FencedError:
                 return  # the next commit raises it where it matters
+            except StoreError as error:
+                # A missed beat is no harm while the lease lasts; a store that stays away is found by the next commit.
+                _log.warning("run %s: the lease could not be renewed: %s", handle.id, error)
 
     def last_records(self, *, before: str) -> dict[str, tuple[StageRecord, StageRecord | None]]:
         """Of each stage, the latest record of the runs before `before`, and the latest that succeeded."""
