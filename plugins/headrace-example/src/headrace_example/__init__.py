@@ -1,0 +1,1 @@
+"""headrace-example, a plugin of headrace. What headrace imports is `plugin`."""
