@@ -65,7 +65,8 @@ class FakeRegistry:
         self, model: str, files: Mapping[str, bytes], *, about: Mapping[str, JSON], model_digest: str
     ) -> ModelVersion:
         sums = {
-            name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)} for name, data in sorted(files.items())
+            name: {"sha256": hashlib.sha256(data).hexdigest(), "size": len(data)}
+            for name, data in sorted(files.items())
         }
         body = {"format": 1, "name": model, "files": sums, "about": dict(about), "model_digest": model_digest}
         digest = hashlib.sha256(json.dumps(body, sort_keys=True, allow_nan=False).encode()).hexdigest()
@@ -238,8 +239,8 @@ def linear_onnx(weights: Any, bias: Any, kind: str) -> bytes:
 def linear_model() -> Callable[..., Any]:
     """`linear_model(plan, {"x": 2.0, ...}, bias=..., **fields)`: a `headrace.Model` whose score is known by heart.
 
-    Weights by output of the plan, 0 for the others: a number for binary (log odds of the second class) and regression, a
-    list of K for multiclass.
+    Weights by output of the plan, 0 for the others: a number for binary (log odds of the second class) and
+    regression, a list of K for multiclass.
     """
 
     def make(plan: Any, weights: Mapping[str, Any], *, bias: Any = 0.0, **fields: Any) -> Any:

@@ -77,7 +77,7 @@ def test_slices_find_the_part_where_the_model_is_weak(ctx, linear_model):
     plan = FeaturePlan.fit(train, target="late", task="binary")
     model = linear_model(plan, {"x": 2.0}, bias=-1.0)
     found = evaluate(ctx, model, plan, train, test, slices=["group"])
-    assert [s["value"] for s in found.slices][0] == "b"
+    assert next(s["value"] for s in found.slices) == "b"
     assert sum(s["rows"] for s in found.slices) == 2000
     worst = found.slices[0]["metrics"]["log_loss"]
     assert worst["low"] > found.metrics["log_loss"]["value"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
+import itertools
 
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from headrace.builtins.evaluate.slices import parts
@@ -17,15 +18,19 @@ def named(frame, column, *, most=5, fewest=1, asked=False):
     return {part.value: list(part.rows) for part in parts(frame, column, most=most, fewest=fewest, asked=asked)}
 
 
+quick = settings(max_examples=80, deadline=None)  # the machine may be busy
+
+EARLY, LATE = dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)  # noqa: DTZ001  # naive on purpose
 VALUES = st.one_of(
     st.lists(st.none() | st.sampled_from(["a", "b", "", "(null)", "ä"]), min_size=1, max_size=30),
     st.lists(st.none() | st.integers(-100, 100), min_size=1, max_size=30),
     st.lists(st.none() | st.floats(width=32, allow_infinity=False), min_size=1, max_size=30),
     st.lists(st.none() | st.booleans(), min_size=1, max_size=30),
-    st.lists(st.none() | st.datetimes(dt.datetime(1900, 1, 1), dt.datetime(2100, 1, 1)), min_size=1, max_size=30),
+    st.lists(st.none() | st.datetimes(EARLY, LATE), min_size=1, max_size=30),
 )
 
 
+@quick
 @given(VALUES)
 def test_every_row_is_in_one_part_or_in_none_of_a_constant_or_wide_column(values):
     frame = pl.DataFrame({"c": pl.Series(values, strict=False)})
@@ -34,6 +39,7 @@ def test_every_row_is_in_one_part_or_in_none_of_a_constant_or_wide_column(values
     assert len(found) in {0, len(values)}
 
 
+@quick
 @given(st.lists(st.floats(-1e9, 1e9), min_size=8, max_size=60, unique=True))
 def test_quarters_of_a_number_hold_about_as_many_rows_and_do_not_overlap(values):
     frame = pl.DataFrame({"c": values})
@@ -42,7 +48,7 @@ def test_quarters_of_a_number_hold_about_as_many_rows_and_do_not_overlap(values)
     sizes = [len(part.rows) for part in found]
     assert max(sizes) - min(sizes) <= 3
     ends = [(min(values[r] for r in part.rows), max(values[r] for r in part.rows)) for part in found]
-    assert all(a[1] < b[0] for a, b in zip(ends, ends[1:], strict=False))
+    assert all(a[1] < b[0] for a, b in itertools.pairwise(ends))
 
 
 def test_labels_are_readable():
@@ -50,7 +56,7 @@ def test_labels_are_readable():
         {
             "flag": [True, False, None, True],
             "n": [1, 2, 2, 1],
-            "at": [dt.datetime(2013, 1, day) for day in (1, 2, 3, 4)],
+            "at": [dt.datetime(2013, 1, day) for day in (1, 2, 3, 4)],  # noqa: DTZ001
             "word": ["x", "y", "x", "y"],
         }
     )

@@ -7,7 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn import metrics as oracle
 from sklearn.calibration import calibration_curve
@@ -16,6 +16,8 @@ from headrace.compute.metrics import METRICS, PRIMARY, Scored, Undefined, for_ta
 from headrace.compute.metrics.formulas import FORMULAS
 from headrace.compute.metrics.scored import SMALLEST
 from headrace.errors import ConfigError, DataError
+
+quick = settings(max_examples=80, deadline=None)  # the machine may be busy
 
 # Few distinct scores, so that ties are the rule; 0 and 1 among them.
 GRID = st.sampled_from([0.0, 0.05, 0.25, 0.4999999, 0.5, 0.75, 0.999, 1.0])
@@ -34,6 +36,7 @@ def expect(found, wanted, **tolerance):
     assert found == pytest.approx(wanted, **{"rel": 1e-9, "abs": 1e-12, **tolerance})
 
 
+@quick
 @given(BINARY, st.sampled_from([0.1, 0.5, 0.9]))
 def test_binary_metrics_are_those_of_scikit_learn(rows, threshold):
     truth, p, scored = binary(rows, threshold)
@@ -61,12 +64,14 @@ def test_binary_metrics_are_those_of_scikit_learn(rows, threshold):
         if defined:
             expect(found, function(truth, called))
         else:
-            assert isinstance(found, Undefined) and found.reason
+            assert isinstance(found, Undefined)
+            assert found.reason
 
 
+@quick
 @given(BINARY)
 def test_what_one_class_cannot_tell_is_undefined(rows):
-    truth, _, scored = binary([(1, s) for _, s in rows])
+    _truth, _, scored = binary([(1, s) for _, s in rows])
     for name in ("roc_auc", "balanced_accuracy", "mcc"):
         assert measure(scored, name) == Undefined("all rows are of one class")
     assert measure(scored, "average_precision") == 1.0
@@ -75,9 +80,10 @@ def test_what_one_class_cannot_tell_is_undefined(rows):
     assert measure(scored, "recall") == Undefined("no row is positive")
 
 
+@quick
 @given(BINARY)
 def test_weights_are_repeated_rows(rows):
-    truth, p, scored = binary(rows)
+    truth, _p, scored = binary(rows)
     counts = np.random.default_rng(len(rows)).integers(0, 4, len(rows))
     again = Scored("binary", np.repeat(truth, counts), np.repeat(scored.scores, counts, axis=0))
     again.__dict__["bins"] = np.repeat(scored.bins, counts)  # the bins are those of all the rows, on purpose
@@ -99,6 +105,7 @@ def test_calibration_error_is_read_off_the_calibration_curve_of_scikit_learn():
     expect(measure(scored, "ece"), float((np.abs(observed - claimed) * rows).sum() / rows.sum()))
 
 
+@quick
 @given(st.integers(2, 5), st.integers(1, 40), st.randoms(use_true_random=False))
 def test_multiclass_metrics_are_those_of_scikit_learn(classes, rows, random):
     rng = np.random.default_rng(random.randrange(2**32))
@@ -127,6 +134,7 @@ def test_multiclass_metrics_are_those_of_scikit_learn(classes, rows, random):
             assert isinstance(measure(scored, "mcc"), Undefined)
 
 
+@quick
 @given(st.lists(st.tuples(NUMBERS, NUMBERS), min_size=1, max_size=40))
 def test_regression_metrics_are_those_of_scikit_learn(rows):
     truth, said = np.array(rows).T
@@ -145,6 +153,7 @@ def test_regression_metrics_are_those_of_scikit_learn(rows):
         expect(measure(scored, "mape"), oracle.mean_absolute_percentage_error(truth, said))
 
 
+@quick
 @given(st.lists(st.tuples(NUMBERS, NUMBERS, st.integers(0, 3)), min_size=1, max_size=30))
 def test_regression_weights_are_repeated_rows(rows):
     truth, said, counts = np.array(rows).T

@@ -18,12 +18,18 @@ def check(name: str, passed: bool, *, found: Any, required: Any, message: str) -
     return {"name": name, "passed": bool(passed), "found": found, "required": required, "message": message}
 
 
+def is_number(value: Any) -> bool:
+    """Whether a value can be held against a limit: NaN, infinities, nulls, booleans and texts cannot."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def holds(name: str, value: Any, floor: float) -> bool:
     """Whether a metric is at least as good as a floor; for metrics where lower is better, the floor is a ceiling."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if not is_number(value):
         return False
     better = metrics.METRICS[name].better
-    return value >= floor if better == "higher" else (abs(value) if better == "zero" else value) <= floor
+    found = float(value)
+    return found >= floor if better == "higher" else (abs(found) if better == "zero" else found) <= floor
 
 
 def side(name: str) -> str:
@@ -35,18 +41,20 @@ def against_baseline(evaluation: Evaluation, demand: str) -> dict[str, Any]:
     """Whether the model is better than the trivial predictor, surely (the whole interval) or on average."""
     name = evaluation.primary
     title = metrics.METRICS[name].title
-    measured = evaluation.baseline.get(name, {})
+    measured: Mapping[str, Any] = evaluation.baseline.get(name, {})
     ours, theirs = evaluation.metrics.get(name, {}), measured.get("value")
     found = measured.get("gain_low" if demand == "surely" else "gain")
     label = "beats the trivial predictor"
-    if not isinstance(found, int | float) or not math.isfinite(found):
+    if found is None or not is_number(found):
         why = ours.get("reason") or measured.get("reason") or "it has no value"
         message = f"{title} cannot be compared with the trivial predictor: {why}."
         return check(label, False, found=None, required="> 0", message=message)
     passed = found > 0
     said = f"{title} is {number(ours.get('value'))}, against {number(theirs)} of the trivial predictor"
     if demand == "surely":
-        told = f"surely better, by at least {number(found)}" if passed else f"not surely better ({number(found)} at worst)"
+        told = (
+            f"surely better, by at least {number(found)}" if passed else f"not surely better ({number(found)} at worst)"
+        )
     else:
         told = f"better by {number(found)}" if passed else "not better"
     return check(label, passed, found=found, required="> 0", message=f"{said}: {told}.")
@@ -92,8 +100,7 @@ def slice_floor(evaluation: Evaluation, name: str, required: float) -> dict[str,
 
 def budget(name: str, what: str, value: Any, limit: float, unit: str) -> dict[str, Any]:
     """A size, time or difference against its limit."""
-    fine = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not fine:
+    if not is_number(value):
         message = f"{what} is not known, so the limit of {number(limit)}{unit} cannot be kept."
         return check(name, False, found=None, required=f"<= {number(limit)}{unit}", message=message)
     message = f"{what} is {number(value)}{unit}; allowed is {number(limit)}{unit}."

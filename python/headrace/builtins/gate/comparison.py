@@ -40,13 +40,15 @@ def compare(
     primary: str,
     level: float,
     check: Callable[[], None],
+    names: Sequence[str] | None = None,
 ) -> Comparison:
     """Resample the rows, each time measure both models on the same draw, and look at the differences.
 
     Pairing takes out what makes rows easy or hard for both, which is most of the noise. The lower end of the central
-    interval of 2 * `level` - 1 is the one-sided bound at `level`.
+    interval of 2 * `level` - 1 is the one-sided bound at `level`. `names`: the metrics of the table, `primary` among
+    them; default: all of the task.
     """
-    names = [metric.name for metric in metrics.for_task(challenger.task)]
+    names = names or [metric.name for metric in metrics.for_task(challenger.task)]
     drawn = [name for name in names if name not in WITHOUT_INTERVAL]
     draws = metrics.replicate([challenger, champion], drawn, resampling, check=check)
     table: dict[str, dict[str, Any]] = {}

@@ -54,7 +54,7 @@ def number(value: Any, digits: int = 4) -> str:
     if isinstance(value, int):
         return f"{value:,}".replace("-", MINUS)
     shown = f"{value:.{digits}g}"
-    if "e" not in shown and abs(value) < 1e6:
+    if value == 0 or 1e-4 <= abs(value) < 1e7:
         # As many decimals as the digits ask for, so that 0.25 beside 0.2513 reads 0.2500.
         exponent = int(f"{value:.{digits - 1}e}".partition("e")[2]) if value else 0
         shown = f"{value:,.{min(max(0, digits - 1 - exponent), 8)}f}"

@@ -130,7 +130,9 @@ def percentile(values: ArrayLike, level: float) -> Interval | Undefined:
     fine = array[np.isfinite(array)]
     if len(fine) < (1 - MOST_UNDEFINED) * len(array) or not len(fine):
         return Undefined(f"undefined on {len(array) - len(fine)} of {len(array)} resamples")
-    low, high = np.quantile(fine, [(1 - level) / 2, (1 + level) / 2])
+    # Of the two replicates around an end the outer one: what is rounded is rounded towards doubt.
+    low = np.quantile(fine, (1 - level) / 2, method="lower")
+    high = np.quantile(fine, (1 + level) / 2, method="higher")
     return Interval(float(low), float(high))
 
 

@@ -193,12 +193,13 @@ def _medae(tally: Tally) -> Value:
 
 
 def _r2(tally: Tally) -> Value:
-    squares = _mean(tally, "centred_squared")
-    spread = squares - _mean(tally, "centred") ** 2
-    # The truth is centred beforehand, so less than this is what rounding leaves of 0.
-    if not spread > 1e-12 * squares:
+    truth, weights = tally.scored.truth, tally.weights
+    drawn = truth[weights > 0]
+    if drawn.min() == drawn.max():
         return Undefined("the target is the same in all rows")
-    return 1 - _mean(tally, "squared") / spread
+    with np.errstate(over="ignore", invalid="ignore"):
+        spread = float(weights @ (truth - weights @ truth / tally.total) ** 2) / tally.total
+    return 1 - _mean(tally, "squared") / spread if spread else Undefined("the target hardly varies")
 
 
 def _mape(tally: Tally) -> Value:

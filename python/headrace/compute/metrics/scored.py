@@ -117,10 +117,9 @@ class Scored:
         """What a row adds to each mean: columns log loss and Brier; regression: `ERROR_COLUMNS`."""
         if self.regression:
             error = self.scores - self.truth
-            centred = self.truth - self.truth.mean()
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
-                relative = np.abs(error / self.truth)
-            return np.column_stack([error, np.abs(error), error**2, centred, centred**2, relative])
+                columns = [error, np.abs(error), error**2, np.abs(error / self.truth)]
+            return np.column_stack(columns)
         of_truth = np.take_along_axis(self.scores, self.truth[:, None], axis=1)[:, 0]
         surprise = -np.log(np.clip(of_truth, SMALLEST, 1 - SMALLEST))
         if self.task == "binary":
@@ -209,4 +208,4 @@ def _sums(codes: Ints, weights: Floats, least: int = 0) -> Floats:
     return sums
 
 
-ERROR_COLUMNS: Sequence[str] = ("error", "absolute", "squared", "centred", "centred_squared", "relative")
+ERROR_COLUMNS: Sequence[str] = ("error", "absolute", "squared", "relative")
