@@ -102,7 +102,7 @@ class Artifacts:
     def flush(self) -> None:
         """Write the rows of all drafts."""
         with self._lock:
-            drafts = list(self._drafts.values())
+            drafts = [self._drafts[digest] for digest in sorted(self._drafts)]
         if drafts:
             self.commit(drafts)
 
@@ -176,9 +176,10 @@ class Artifacts:
             return
         row = {"type_name": draft.ref.type_name, "size": draft.ref.size, "touched": now}
         new = {"digest": draft.ref.digest, "created": now, **row}
-        if not connection.execute(self._database.insert_new(table), new).rowcount:
-            connection.execute(table.update().where(here).values(collected=None, **row))
-            connection.execute(schema.parts.delete().where(schema.parts.c.digest == draft.ref.digest))
+        connection.execute(self._database.insert_new(table), new)
+        # Whoever made the row, it is ours now until the transaction ends.
+        connection.execute(table.update().where(here).values(collected=None, **row))
+        connection.execute(schema.parts.delete().where(schema.parts.c.digest == draft.ref.digest))
         rows = [{"digest": draft.ref.digest, **vars(part)} for part in draft.kept.values()]
         if rows:
             connection.execute(schema.parts.insert(), rows)

@@ -182,13 +182,13 @@ class Versions:
             with self._database.write() as connection:
                 if expected is None:
                     row = {"model": move.model, "alias": move.alias, "number": move.number, "rev": rev}
-                    moved = connection.execute(self._database.insert_new(table), row).rowcount
+                    connection.execute(table.insert(), row)
                 else:
                     same = sa.and_(here, table.c.rev == expected.rev, table.c.number == expected.number)
-                    moved = connection.execute(table.update().where(same).values(number=move.number, rev=rev)).rowcount
-                if not moved:
-                    found = connection.execute(sa.select(table.c.number).where(here)).scalar_one_or_none()
-                    raise conflict(move, found, expected.number if expected else None)
+                    values = {"number": move.number, "rev": rev}
+                    if not connection.execute(table.update().where(same).values(values)).rowcount:
+                        found = connection.execute(sa.select(table.c.number).where(here)).scalar_one_or_none()
+                        raise conflict(move, found, expected.number)
                 entry = {
                     **vars(move),
                     "who": to_text(move.who),
@@ -199,6 +199,9 @@ class Versions:
                 }
                 connection.execute(schema.alias_history.insert(), entry)
         except IntegrityError as error:
+            found_now = self.aliases(move.model).get(move.alias)
+            if expected is None and found_now is not None:  # somebody made the alias first
+                raise conflict(move, found_now.number, None) from error
             raise RegistryError(f"there is no version {move.number} of {move.model!r}") from error
         return AliasMove(
             model=move.model,
