@@ -57,7 +57,7 @@ def lineage(*, which: str, direction: str | None, project_dir: str, env: str | N
         return
     if up is not None:
         click.echo(click.style("made from", dim=True))
-        echo_tree(_up_branch("", up))
+        echo_tree(_up_branch("", up, above=None))
     if up is not None and down is not None:
         click.echo()
     if down is not None:
@@ -101,14 +101,19 @@ def _down_document(node: Descendant) -> dict[str, Any]:
     }
 
 
-def _up_branch(name: str, node: Ancestor) -> Branch:
+def _up_branch(name: str, node: Ancestor, *, above: str | None) -> Branch:
+    """`above` is the run that is named already, further up in the tree."""
     label = f"{name}: " if name else ""
     text = f"{label}{node.ref.type_name} {short(node.ref.digest)}"
-    if node.made_by is not None:
-        text += f"  by {_words(node.made_by)} in run {node.made_by.run_id}"
     if node.seen:
-        text += "  (see above)"
-    return Branch(text, tuple(_up_branch(inner_name, inner) for inner_name, inner in node.inputs.items()))
+        return Branch(f"{text}  (see above)")
+    if node.made_by is not None:
+        text += f"  by {_words(node.made_by)}"
+        if node.made_by.run_id != above:
+            text += f" in run {node.made_by.run_id}"
+            above = node.made_by.run_id
+    inner = tuple(_up_branch(inner_name, ancestor, above=above) for inner_name, ancestor in node.inputs.items())
+    return Branch(text, inner)
 
 
 def _down_branch(name: str, node: Descendant) -> Branch:

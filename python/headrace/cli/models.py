@@ -9,7 +9,7 @@ import click
 from headrace.cli.command import Group
 from headrace.cli.documents import aliases_of, move_document
 from headrace.cli.options import json_option, project_option
-from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, iso, moment, number, short, size
+from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, interval, iso, measure, moment, short, size
 
 if TYPE_CHECKING:
     from headrace.types import AliasMove, PackageView
@@ -137,9 +137,7 @@ def _print_version(document: dict[str, Any]) -> None:
         columns = [Column("metric"), Column("value", "right"), Column("interval"), Column("better")]
         rows = []
         for name, metric in metrics.items():
-            low, high = metric.get("low"), metric.get("high")
-            interval = "-" if low is None or high is None else f"{number(low)} .. {number(high)}"
-            rows.append((name, number(metric.get("value")), interval, metric.get("better")))
+            rows.append((name, measure(metric.get("value")), interval(metric), metric.get("better")))
         echo_table(columns, rows, indent=2)
     inputs = signature.get("inputs") or []
     if inputs:

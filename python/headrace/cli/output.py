@@ -106,6 +106,19 @@ def number(value: float | None, digits: int = 4) -> str:
     return f"{value:.{digits}g}" if abs(value) < 10**digits else f"{value:,.0f}"
 
 
+def measure(value: float | None) -> str:
+    """A metric's value: four decimals where that shows it, so that a column of them can be compared at a glance."""
+    if value is None or value == 0 or not 0.001 <= abs(value) < 1000:
+        return number(value)
+    return f"{value:.4f}"
+
+
+def interval(metric: Mapping[str, Any]) -> str:
+    """`low` to `high` of a metric, `-` where there is none."""
+    low, high = metric.get("low"), metric.get("high")
+    return "-" if low is None or high is None else f"{measure(low)} .. {measure(high)}"
+
+
 def seconds(value: float) -> str:
     """A duration: `0.03`, `12.4`, `3 min 05 s`."""
     if value < 120:

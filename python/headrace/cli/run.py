@@ -10,7 +10,7 @@ from headrace.cli import failure
 from headrace.cli.command import Command
 from headrace.cli.documents import RESULT_KEYS, RUN_KEYS, result_document, run_document
 from headrace.cli.options import json_option, project_option
-from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, number, seconds, short
+from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, interval, measure, seconds, short
 from headrace.cli.progress import OUTCOME_COLORS, watcher
 
 if TYPE_CHECKING:
@@ -136,10 +136,8 @@ def _print_metrics(evaluation: dict[str, Any]) -> None:
     for name in names:
         metric = evaluation["metrics"][name]
         base = evaluation["baseline"].get(name, {}).get("value")
-        low, high = metric.get("low"), metric.get("high")
-        interval = "-" if low is None or high is None else f"{number(low)} .. {number(high)}"
         shown = f"{name} (primary)" if name == evaluation["primary"] else name
-        rows.append((shown, number(metric["value"]), interval, number(base), metric.get("better")))
+        rows.append((shown, measure(metric["value"]), interval(metric), measure(base), metric.get("better")))
     click.echo(f"on {evaluation['rows']:,} rows that the model has not seen:")
     echo_table(columns, rows)
 

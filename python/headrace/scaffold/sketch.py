@@ -113,7 +113,7 @@ def sketch(
     stated = _stated_time(frame, time_column, place)
     candidates = [stated] if stated is not None else times[:_TIMES_TRIED]
     division = _divide(known, target, inferred, candidates, entities, stated=stated is not None)
-    best = division.column if division.use == "time" else next(iter(candidates), None)
+    best = division.column if division.use == "time" else stated
     parts = recurring_parts(frame[best]) if best is not None and division.use == "time" else None
     config = {} if best is None or parts is None else {"columns": {best: time_config(parts)}}
     choices = FeaturePlan.fit(judged, target=target, task=inferred, config=config).choices
