@@ -61,7 +61,8 @@ def make(predictor: Predictor, frame: pl.DataFrame, *, n: int = 16, tolerance: f
     columns = [InputColumn(name=name, type=type_, nullable=True) for name, type_ in predictor.plan.inputs.items()]
     count = min(n, frame.height)
     picked = frame[[index * frame.height // count for index in range(count)]]
-    taken = pl.DataFrame([_declared(read_column(column_of(picked, c.name), c), c) for c in columns])
+    # Dicts, because a list of series would rename a column whose name is empty.
+    taken = pl.DataFrame({c.name: _declared(read_column(column_of(picked, c.name), c), c) for c in columns})
     rows = pl.concat([taken, _edges(columns)])
     if tolerance is None:
         tolerance = 0.0 if predictor.model.native is not None else 1e-5
@@ -179,7 +180,7 @@ def _edges(columns: list[InputColumn]) -> pl.DataFrame:
     import polars as pl
 
     return pl.DataFrame(
-        [pl.Series(c.name, [None, _extreme(c.type)], dtype=polars_type(c.type), strict=True) for c in columns]
+        {c.name: pl.Series(values=[None, _extreme(c.type)], dtype=polars_type(c.type), strict=True) for c in columns}
     )
 
 
@@ -217,14 +218,12 @@ def _decoded(rows: list[list[Any]], columns: Mapping[str, str]) -> pl.DataFrame:
 
     if any(len(row) != len(columns) for row in rows):
         _refuse("a row has another number of values than there are inputs")
-    series = []
-    for index, (name, type_) in enumerate(columns.items()):
-        values = [row[index] for row in rows]
-        series.append(_series(name, type_, values))
-    return pl.DataFrame(series)
+    return pl.DataFrame(
+        {name: _series(type_, [row[index] for row in rows]) for index, (name, type_) in enumerate(columns.items())}
+    )
 
 
-def _series(name: str, type_: str, values: list[Any]) -> pl.Series:
+def _series(type_: str, values: list[Any]) -> pl.Series:
     from decimal import Decimal
 
     import polars as pl
@@ -232,12 +231,12 @@ def _series(name: str, type_: str, values: list[Any]) -> pl.Series:
     dtype = polars_type(type_)
     kind = family(type_)
     if kind in ("date", "datetime", "time", "duration"):
-        return pl.Series(name, values, dtype=pl.Int32 if kind == "date" else pl.Int64).cast(dtype)
+        return pl.Series(values=values, dtype=pl.Int32 if kind == "date" else pl.Int64).cast(dtype)
     if type_.startswith("decimal"):
-        return pl.Series(name, [None if value is None else Decimal(value) for value in values], dtype=dtype)
+        return pl.Series(values=[None if value is None else Decimal(value) for value in values], dtype=dtype)
     if kind == "float":
-        return pl.Series(name, [None if value is None else float(value) for value in values], dtype=dtype)
-    return pl.Series(name, values, dtype=dtype, strict=True)
+        return pl.Series(values=[None if value is None else float(value) for value in values], dtype=dtype)
+    return pl.Series(values=values, dtype=dtype, strict=True)
 
 
 def _number(value: float) -> float | str:

@@ -65,8 +65,8 @@ class OptunaTuner:
 
     A trial is a run of the trainer on the training rows, scored by the number that the trainer reports as
     `valid.<metric>`. The first trial has the trainer's defaults, or what is nearest to them in the space. Each finished
-    trial is kept in the stage's working folder: a run that was killed goes on where it was, and finds what it would have
-    found. The result depends on data, config and seed alone, unless `max_seconds` ends the search.
+    trial is kept in the stage's working folder: a run that was killed goes on where it was, and finds what it would
+    have found. The result depends on data, config and seed alone, unless `max_seconds` ends the search.
     """
 
     class Config(BaseModel):

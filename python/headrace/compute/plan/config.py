@@ -116,11 +116,14 @@ def parse_config(config: Mapping[str, Any]) -> FeatureConfig:
 
 
 def select(selectors: Sequence[str], families: Mapping[str, Family], *, key: str) -> set[str]:
-    """The columns that selectors name. One that names none is a `ConfigError` with the nearest column."""
+    """The columns that selectors name.
+
+    An exact name that is none is a `ConfigError` with the nearest column; a type or pattern may match nothing.
+    """
     chosen: set[str] = set()
     for selector in selectors:
         found = _matches(selector, families, key)
-        if not found:
+        if not found and not selector.startswith(("type:", "regex:")):
             raise ConfigError(
                 f"the selector {selector!r} matches no column",
                 place=f"[features] {key}",

@@ -17,8 +17,9 @@ category
 frequency
     `counts` of the text divided by `rows`, in float64, rounded to float32; 0.0 for a text that has none; NaN for null.
 time_part
-    A field of the proleptic Gregorian calendar, as an integer; of a zoned datetime, after conversion to `time_zone`.
-    NaN for null. `days` counts whole days since 1970-01-01, rounded down.
+    A field of the proleptic Gregorian calendar, as an integer; of a zoned datetime, after conversion to `time_zone`
+    (by the tz database up to the year 2099; later years have no summer time). NaN for null. `days` counts whole days
+    since 1970-01-01, rounded down.
 time_cycle
     `table[part - first]`, NaN for null. The table holds the sine or cosine as float32, so no two libraries can differ.
 seconds
@@ -133,13 +134,15 @@ class Target(_Part):
     """The column to predict.
 
     `classes`: the labels in the order of their indices, `false` before `true`, numbers by
-    value, text by code point; empty for regression. `categories`: those of an enum target, in its order.
+    value, text by code point; empty for regression. `dictionary`: whether text was a categorical column, or with
+    `categories`, an enum of these.
     """
 
     name: str
     type: str
     task: Literal["binary", "multiclass", "regression"]
     classes: tuple[bool | int | float | str, ...]
+    dictionary: bool = False
     categories: tuple[str, ...] | None = None
 
 

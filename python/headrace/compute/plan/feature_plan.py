@@ -162,7 +162,9 @@ class FeaturePlan:
         """
         import polars as pl
 
-        return pl.DataFrame(execute(self._plan, as_frame(frame)), schema=list(self.outputs))
+        out = execute(self._plan, as_frame(frame))
+        # A dict, because a list of series would rename a column whose name is empty.
+        return pl.DataFrame({name: out[:, index] for index, name in enumerate(self.outputs)})
 
     def matrix(self, frame: SupportsArrowStream) -> npt.NDArray[np.float32]:
         """What `transform` gives, as float32 [rows, outputs], row-major."""

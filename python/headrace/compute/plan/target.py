@@ -102,6 +102,7 @@ def fit_target(series: pl.Series, task: Task) -> Target:
         if values.n_unique() == 1:
             raise DataError(f"the target is {values[0]!r} in every row", place=place, hint=_OTHER_TARGET)
         return target
+    about["dictionary"] = isinstance(series.dtype, pl.Categorical | pl.Enum)
     if isinstance(series.dtype, pl.Enum):
         about["categories"] = tuple(series.dtype.categories.to_list())
     plain = _plain(series)
@@ -162,11 +163,12 @@ def decode_labels(indices: npt.NDArray[np.intp], target: Target, name: str) -> p
     """Class indices back to labels in the target's own type."""
     import polars as pl
 
+    dtype: Any = polars_type(target.type)
     if target.categories is not None:
-        dtype: Any = pl.Enum(list(target.categories))
-    else:
-        dtype = polars_type(target.type)
-    return pl.Series(name, target.classes, dtype=pl.String if dtype == pl.Enum else None).cast(dtype).gather(indices)
+        dtype = pl.Enum(list(target.categories))
+    elif target.dictionary:
+        dtype = pl.Categorical
+    return pl.Series(name, target.classes).cast(dtype).gather(indices)
 
 
 def class_text(value: object) -> str:
