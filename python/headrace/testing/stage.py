@@ -259,7 +259,7 @@ class StageConformance:
         self._try_tables(tmp_path, "full of nulls", lambda frame: frame.clear(frame.height))
 
     def _try_tables(self, folder: Path, what: str, change: Callable[[Any], Any]) -> None:
-        from headrace.compute.dataset import Dataset
+        from headrace import Dataset
         from headrace.testing.trial import as_artifact
 
         for position, (name, value) in enumerate(self.subject.inputs.items()):

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
-from headrace.compute.dataset import Dataset
+from headrace import Dataset
 from headrace.hooks.contract import StageContract, describe
 from headrace.testing.fresh import fail
 from headrace.types import Artifact, ArtifactRef
