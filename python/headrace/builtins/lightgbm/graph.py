@@ -25,6 +25,9 @@ _MAX_CATEGORY: Final = 2**22
 """A feature's table has a row for each category, of a byte for each column: some 100 in large models."""
 
 
+_Reals = npt.NDArray[np.float64]
+
+
 @dataclass(slots=True)
 class Graph:
     """Nodes and constants in the order in which they were added."""
@@ -41,7 +44,7 @@ class Graph:
         return name
 
 
-def exact_leaves(model: Model) -> tuple[list[npt.NDArray[np.float64]], float]:
+def exact_leaves(model: Model) -> tuple[list[_Reals], float]:
     """Every tree's leaf values as they are exported, and how far a raw score can be from LightGBM's because of that.
 
     All are multiples of one power of two so large that every sum over trees is one of fewer than 2^53 of them: sums are
@@ -191,25 +194,39 @@ def _nodes(tree: Tree, columns: _Columns) -> _Nodes:
     )
 
 
-# The format has no tree without an inner node: one with the leaf on both sides stands for it.
+# The format has no tree without an inner node: one with two leaves of the same value stands for it.
 _LEAF: Final = _Nodes(
     column=np.zeros(1, np.int64),
     mode=np.zeros(1, np.uint8),
     split=np.zeros(1),
     nan_left=np.zeros(1, np.bool_),
     left=np.array([~0]),
-    right=np.array([~0]),
+    right=np.array([~1]),
     members=[],
 )
+
+
+def _told_apart(tree: _Nodes, leaves: _Reals, first_node: int, first_leaf: int) -> tuple[_Nodes, _Reals]:
+    """Number the leaves anew if the root's children, a leaf and a node, have the same number each in its own list.
+
+    ONNX Runtime 1.23 takes such a root for a tree of a single leaf (its issue 24679), and predicts wrongly.
+    """
+    leaf, node = sorted((int(tree.left[0]), int(tree.right[0])))
+    if not leaf < 0 <= node or ~leaf + first_leaf != node + first_node:
+        return tree, leaves
+    left, right = (np.where(c < 0, ~((~c + 1) % len(leaves)), c) for c in (tree.left, tree.right))
+    return tree._replace(left=left, right=right), np.roll(leaves, 1)
 
 
 def _ensemble(model: Model, columns: _Columns, features: str, output: str) -> onnx.NodeProto:
     outputs = model.num_tree_per_iteration
     # Without trees every raw score is 0.
-    leaves = exact_leaves(model)[0] or [np.zeros(1)] * outputs
+    leaves = [np.repeat(v, 2) if len(v) == 1 else v for v in exact_leaves(model)[0] or [np.zeros(1)] * outputs]
     trees = [_nodes(tree, columns) for tree in model.trees] or [_LEAF] * outputs
     first_node = np.cumsum([0] + [len(tree.column) for tree in trees])
     first_leaf = np.cumsum([0] + [len(values) for values in leaves])
+    for index, tree in enumerate(trees):
+        trees[index], leaves[index] = _told_apart(tree, leaves[index], first_node[index], first_leaf[index])
 
     def ids(children: list[npt.NDArray[np.int64]]) -> list[int]:
         starts = zip(children, first_leaf[:-1], first_node[:-1], strict=True)
