@@ -1,0 +1,153 @@
+"""The tutorial is executed as it stands: its files are written, its commands run, its outputs looked for.
+
+A block of `sh` is run by bash, in the folder where the one before it ended. A block with a title is a file. A block of
+`text` after a block of `sh` is what that prints: each line of it is looked for, in order; `...` stands for anything.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sysconfig
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PAGE = ROOT / "docs" / "tutorial" / "02-your-own-plugin.md"
+EXAMPLE = ROOT / "plugins" / "headrace-example"
+BLOCK = re.compile(r'^(`{3,})(\w+)(?: title="([^"]+)")?\n(.*?)^\1$', re.MULTILINE | re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Block:
+    language: str
+    title: str
+    text: str
+
+
+def blocks(page: Path) -> list[Block]:
+    return [Block(language, title, text) for _, language, title, text in BLOCK.findall(page.read_text())]
+
+
+class Shell:
+    """bash in a virtual environment of its own that sees what this one has installed; the folder is kept."""
+
+    def __init__(self, home: Path) -> None:
+        self.folder = home / "work"
+        self.folder.mkdir()
+        environment = home / "environment"
+        venv.create(environment, symlinks=True)
+        python = environment / "bin" / "python"
+        paths = sysconfig.get_paths(vars={"base": str(environment), "platbase": str(environment)})
+        outer = home / "outer"
+        outer.mkdir()
+        for path in Path(sysconfig.get_path("purelib")).iterdir():
+            if not path.name.startswith("headrace_"):  # plugins that are installed here are not to be found there
+                (outer / path.name).symlink_to(path)
+        Path(paths["purelib"], "outer.pth").write_text(f"import site; site.addsitedir({str(outer)!r})\n")
+        for command, module in {"pip": "pip", "pytest": "pytest", "headrace": "headrace.cli.main"}.items():
+            script = environment / "bin" / command
+            script.write_text(f'#!/bin/sh\nexec "{python}" -m {module} "$@"\n')
+            script.chmod(0o755)
+        self.environment = {
+            **{k: v for k, v in os.environ.items() if k not in {"PYTHONPATH", "VIRTUAL_ENV"}},
+            "PATH": f"{environment / 'bin'}{os.pathsep}{os.environ['PATH']}",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            # "0" is how pip is told not to isolate: what builds need is among the test dependencies, not asked for.
+            "PIP_NO_BUILD_ISOLATION": "0",
+            "PIP_NO_INDEX": "1",
+            "PIP_DISABLE_PIP_VERSION_CHECK": "1",
+            "PYTEST_ADDOPTS": "-p no:cacheprovider",
+            "COLUMNS": "110",
+        }
+
+    def run(self, commands: str) -> str:
+        after = self.folder.parent / "after"
+        # The folder and the exported variables are what one block leaves to the next.
+        script = f"set -euo pipefail\n{commands}\n{{ pwd; env -0; }} > '{after}'\n"
+        done = subprocess.run(
+            ["bash", "-c", script],
+            cwd=self.folder,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == 0, f"{commands}\n{done.stdout}"
+        folder, _, variables = after.read_text().partition("\n")
+        self.folder = Path(folder)
+        self.environment = dict(item.split("=", 1) for item in variables.split("\0") if item)
+        return done.stdout
+
+
+def assert_shown(expected: str, printed: str) -> None:
+    """Each line of `expected` is in `printed`, in order."""
+    rest = printed.splitlines()
+    for line in expected.splitlines():
+        if line.strip() in ("", "..."):
+            continue
+        while rest and line.strip() not in rest[0]:
+            rest.pop(0)
+        assert rest, f"{line!r} is not in\n{printed}"
+
+
+def files_of(package: Path) -> dict[str, str]:
+    skipped = {"dist", "build", "__pycache__", ".pytest_cache"}
+    paths = (path for path in package.rglob("*") if path.is_file())
+    kept = (p for p in paths if not any(part in skipped or part.endswith(".egg-info") for part in p.parts))
+    return {str(path.relative_to(package)): path.read_text() for path in kept}
+
+
+@pytest.fixture(scope="module")
+def walked(tmp_path_factory) -> Path:
+    """The folder in which the tutorial was followed."""
+    home = tmp_path_factory.mktemp("tutorial")
+    shell = Shell(home)
+    printed = ""
+    for block in blocks(PAGE):
+        if block.title:
+            path = home / "work" / block.title
+            path.parent.mkdir(exist_ok=True)
+            assert path.parent.is_dir()
+            path.write_text(block.text)
+        elif block.language == "sh":
+            printed = shell.run(block.text)
+        else:
+            assert block.language == "text", "a block is a file, commands, or what they print"
+            assert_shown(block.text, printed)
+    return home / "work"
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_the_tutorial_can_be_followed(walked):
+    assert (walked / "museum" / ".headrace").is_dir()
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_what_it_ends_with_is_the_example_plugin(walked):
+    assert files_of(walked / "headrace-example") == files_of(EXAMPLE)
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_the_second_run_executes_nothing_and_a_changed_key_only_what_depends_on_it(walked):
+    journal = (walked / "museum" / "journal.jsonl").read_text()
+    assert journal.count('"succeeded"') == 3
+
+
+def test_every_block_of_the_page_is_understood():
+    kinds = {(block.language, bool(block.title)) for block in blocks(PAGE)}
+    assert kinds == {("sh", False), ("text", False), ("python", True), ("toml", True), ("markdown", True)}
+
+
+def test_outputs_are_looked_for_in_order():
+    assert_shown("a\n...\nb", "x a\ny\nb z")
+    with pytest.raises(AssertionError, match="'a' is not in"):
+        assert_shown("b\na", "a\nb")
