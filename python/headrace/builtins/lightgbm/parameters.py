@@ -61,7 +61,7 @@ _OTHER_NAMES: Final = {
     "feature_fraction": "colsample_bytree sub_feature",
     "feature_fraction_bynode": "colsample_bynode sub_feature_bynode",
     "histogram_pool_size": "hist_pool_size",
-    "is_enable_sparse": "enable_sparse is_sparse",
+    "is_enable_sparse": "enable_sparse is_sparse sparse",
     "is_unbalance": "unbalance unbalanced_sets",
     "lambda_l1": "l1_regularization reg_alpha",
     "lambda_l2": "l2_regularization lambda reg_lambda",
