@@ -221,7 +221,7 @@ def test_a_slice_where_the_metric_is_undefined_does_not_pass(world):
 
 
 def test_budgets(world):
-    model = world.model(parity={"max_abs_difference": 1e-7})
+    model = world.model(parity={"max_abs_output": 1e-7})
     fine = {"size_bytes": 10_000, "row_p99_ms": 5000.0, "batch_p50_ms": 5000.0, "parity": 1e-6}
     assert world.gate(model, budgets=fine).passed
     tight = {"size_bytes": 10, "row_p50_ms": 1e-6, "parity": 1e-9}

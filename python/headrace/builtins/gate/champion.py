@@ -42,7 +42,7 @@ class Budgets(BaseModel):
     batch_p50_ms: float | None = Field(default=None, gt=0, description="Median time of predicting a batch, in ms.")
     batch_p99_ms: float | None = Field(default=None, gt=0, description="99 % quantile of predicting a batch, in ms.")
     parity: float | None = Field(
-        default=None, ge=0, description="Largest difference of the ONNX model from the native one."
+        default=None, ge=0, description="Largest difference between outputs of the ONNX and the native model."
     )
 
 
@@ -192,7 +192,7 @@ class ChampionGate:
         if limits.size_bytes is not None:
             made.append(budget("size", "The ONNX model's size", len(model.onnx), limits.size_bytes, " bytes"))
         if limits.parity is not None:
-            found = model.parity.get("max_abs_difference")
+            found = model.parity.get("max_abs_output")
             made.append(budget("parity", "The difference of ONNX from the native model", found, limits.parity, ""))
         words = {"row": "one row", "batch": f"{self.config.latency_rows} rows"}
         for key, value in times.items():

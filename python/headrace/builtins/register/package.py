@@ -66,10 +66,10 @@ class PackageRegister:
             raise errors.ConfigError("the model has no name", hint='Set `model = "..."`, or [project] name.')
         try:
             package = registry.champion(self.config.model)
-            if package is not None and package.manifest.get("model_digest") == inputs["model"].digest:
+            if package is not None and package.manifest["model_digest"] == inputs["model"].digest:
                 for name in package.manifest["files"]:
                     package.read(name)
-        except errors.StoreError as error:
+        except (errors.StoreError, errors.RegistryError) as error:
             return {"damaged": error.message}
         return None
 

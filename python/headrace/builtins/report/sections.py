@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from headrace import Evaluation, GateReport, Model, ModelVersion, SplitReport, ValidationReport, metrics
 from headrace.builtins.report.markup import DASH, Html, h, interval, join, number
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from headrace import ArtifactRef
 
@@ -274,9 +275,11 @@ def data(validation: ValidationReport | None, split: SplitReport | None) -> Html
             intro += f" {number(validation.quarantined_rows)} rows were put into quarantine."
         cards.append(h("div", h("h3", "Expectations"), h("p", intro), _findings(validation.findings), class_="card"))
     if split is not None:
-        parts = ", ".join(f"{name} {number(count)}" for name, count in split.rows.items())
+        order = {name: at for at, name in enumerate(("train", "valid", "test"))}
+        counts = sorted(split.rows.items(), key=lambda item: order.get(item[0], len(order)))
+        parts = ", ".join(f"{name.replace('_', ' ')} {number(count)}" for name, count in counts if count)
         clean = None if split.findings else h("p", "No leakage was found.", class_="aside")
-        rows = h("p", f"By {split.method}: {parts} rows.")
+        rows = h("p", f"{split.method[:1].upper()}{split.method[1:]}. Rows: {parts}.")
         cards.append(h("div", h("h3", "Split"), rows, clean, _findings(split.findings), class_="card"))
     return _section("data", "Data", None, *cards) if cards else None
 
@@ -305,13 +308,31 @@ def about_model(model: Model) -> Html:
         ("Classes", _short(", ".join(_label(label) for label in model.classes)) if model.classes else None),
         ("Features", number(len(model.features))),
         ("ONNX", f"{number(len(model.onnx))} bytes"),
-        *((f"Parity: {key.replace('_', ' ')}", _short(value)) for key, value in model.parity.items()),
+        ("Parity", _parity(model.parity)),
     ]
-    cards = [h("div", _facts(facts), class_="card")]
-    if model.info:
-        trained = [(key.replace("_", " "), h("code", _short(value))) for key, value in sorted(model.info.items())]
-        cards.append(h("div", h("h3", "How it was trained"), _facts(trained), class_="card"))
-    return _section("model", "Model", None, *cards)
+    details = [
+        h("details", h("summary", summary), _facts(_written(values)))
+        for summary, values in (("How it was trained", model.info), ("How parity was checked", model.parity))
+        if values
+    ]
+    return _section("model", "Model", None, h("div", _facts(facts), *details, class_="card"))
+
+
+def _parity(record: Mapping[str, Any]) -> str | None:
+    """How near the ONNX model is to the native one, as the trainers of headrace record it."""
+    largest, rows = record.get("max_abs_output"), record.get("rows")
+    if not isinstance(largest, int | float) or not isinstance(rows, int):
+        return None
+    return f"ONNX and native model differ by {number(largest, 2)} at most, on {number(rows)} rows"
+
+
+def _written(values: Mapping[str, Any]) -> Iterable[tuple[str, Html]]:
+    """Names and values; those of a mapping inside follow it, one by one."""
+    for key, value in sorted(values.items()):
+        if isinstance(value, Mapping):
+            yield from ((f"{key}: {name}", h("code", _short(inner))) for name, inner in sorted(value.items()))
+        else:
+            yield key.replace("_", " "), h("code", _short(value))
 
 
 def provenance(
@@ -352,7 +373,7 @@ def _label(value: Any) -> str:
 
 
 def _short(value: Any) -> str:
-    if isinstance(value, float):
+    if isinstance(value, int | float) and not isinstance(value, bool):
         return number(value)
     shown = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, sort_keys=True)
     return shown if len(shown) <= LONGEST else shown[: LONGEST - 1] + "…"

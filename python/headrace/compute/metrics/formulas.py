@@ -77,13 +77,12 @@ def _roc_auc(tally: Tally) -> Value:
 
 
 def _auc(tally: Tally, label: int) -> Value:
-    positives, negatives = tally.groups(label)
-    below = np.cumsum(negatives)
-    all_positives, all_negatives = float(positives.sum()), float(below[-1])
-    if not all_positives or not all_negatives:
+    hits, others = tally.below(label)
+    if not hits[-1] or not others[-1]:
         return Undefined("all rows are of one class")
-    # P(score of a positive > score of a negative) + P(equal) / 2: the Mann-Whitney statistic.
-    return float(positives @ (below - negatives / 2)) / (all_positives * all_negatives)
+    # P(a positive scores above a negative) + P(equal) / 2, the Mann-Whitney statistic, as the area under the curve.
+    area = hits[0] * others[0] + (hits[1:] - hits[:-1]) @ (others[1:] + others[:-1])
+    return float(area) / (2 * float(hits[-1]) * float(others[-1]))
 
 
 def _roc_auc_ovr(tally: Tally) -> Value:
@@ -95,13 +94,14 @@ def _roc_auc_ovr(tally: Tally) -> Value:
 
 
 def _average_precision(tally: Tally) -> Value:
-    positives, negatives = tally.groups(1)
-    found = np.cumsum(positives[::-1])
-    called = found + np.cumsum(negatives[::-1])
-    if not found[-1]:
+    hits, others = tally.below(1)
+    if not hits[-1]:
         return Undefined("no row is positive")
+    gained = np.diff(hits, prepend=0.0)
+    found = hits[-1] - hits + gained  # positives that score at least as much
+    called = found + others[-1] - np.append(0.0, others[:-1])
     precision = np.divide(found, called, out=np.zeros_like(found), where=called > 0)
-    return float(positives[::-1] @ precision) / float(found[-1])
+    return float(gained @ precision) / float(hits[-1])
 
 
 def _accuracy(tally: Tally) -> Value:

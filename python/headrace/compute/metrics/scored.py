@@ -135,17 +135,18 @@ class Scored:
         return order, errors[order]
 
     @cached_property
-    def _rankings(self) -> dict[int, tuple[Ints, Ints, Floats]]:
+    def _rankings(self) -> dict[int, tuple[Ints, Ints | None, Floats]]:
         return {}
 
-    def ranking(self, label: int) -> tuple[Ints, Ints, Floats]:
-        """Rows by ascending P(class `label`), where each group of ties starts, and which rows are of it."""
+    def ranking(self, label: int) -> tuple[Ints, Ints | None, Floats]:
+        """Rows by ascending P(class `label`), the last row of each group of ties (None: no ties), rows of the class."""
         if label not in self._rankings:
             column = self.scores[:, label]
             order = np.argsort(column, kind="stable")
             ordered = column[order]
-            starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]]))
-            self._rankings[label] = (order, starts, (self.truth[order] == label).astype(np.float64))
+            last = np.flatnonzero(np.append(ordered[1:] != ordered[:-1], True))  # the end of the array
+            mine = (self.truth[order] == label).astype(np.float64)
+            self._rankings[label] = (order, None if len(last) == len(order) else last, mine)
         return self._rankings[label]
 
 
@@ -175,23 +176,21 @@ class Tally:
         return result
 
     @cached_property
-    def _groups(self) -> dict[int, tuple[Floats, Floats]]:
+    def _below(self) -> dict[int, tuple[Floats, Floats]]:
         return {}
 
-    def groups(self, label: int) -> tuple[Floats, Floats]:
-        """Rows of class `label` and other rows, by group of tied scores, ascending."""
-        if label not in self._groups:
-            self._groups[label] = self._count_groups(label)
-        return self._groups[label]
-
-    def _count_groups(self, label: int) -> tuple[Floats, Floats]:
-        order, starts, mine = self.scored.ranking(label)
-        weights = self.weights[order]
-        hits = weights * mine
-        if len(starts) == len(order):
-            return hits, weights - hits
-        positives = np.add.reduceat(hits, starts)
-        return positives, np.add.reduceat(weights, starts) - positives
+    def below(self, label: int) -> tuple[Floats, Floats]:
+        """Rows of class `label`, and other rows, that score at most as much as each distinct score, ascending."""
+        if label not in self._below:
+            order, last, mine = self.scored.ranking(label)
+            weights = self.weights[order]
+            rows = np.cumsum(weights)
+            weights *= mine
+            hits = np.cumsum(weights)
+            if last is not None:
+                hits, rows = hits[last], rows[last]
+            self._below[label] = (hits, rows - hits)
+        return self._below[label]
 
     @cached_property
     def calibration(self) -> tuple[Floats, Floats, Floats]:
