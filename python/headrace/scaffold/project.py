@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from headrace.errors import SpecError
 from headrace.pipeline.spec import FILE_NAME, valid_name
 from headrace.runtime.writing import write_whole
+from headrace.scaffold.expectations import suggest_for_frame
 from headrace.scaffold.sketch import Sketch, sketch, time_config
 from headrace.scaffold.toml_text import assignment, comment, toml_string
 
@@ -80,7 +81,7 @@ def init_project(
     _refuse_to_overwrite(directory, force=force)
     frame, rows = _read(data)
     seen = sketch(frame, target, task=task, time_column=time_column, place=data, rows=rows)
-    expectations = _expectations(frame, seen)
+    expectations = suggest_for_frame(frame, target=target)
     text = spec_text(seen, name=chosen, path=_written_path(data, directory), shown=data, expectations=True)
     _make(directory)
     written = [directory / EXPECTATIONS, directory / FILE_NAME]
@@ -106,12 +107,6 @@ def _read(data: str) -> tuple[pl.DataFrame, int]:
 
 def _unheard(message: str) -> None:
     """What the reader notes, the run will say again."""
-
-
-def _expectations(frame: pl.DataFrame, seen: Sketch) -> str:
-    from headrace.builtins.validate.suggest import suggest
-
-    return suggest(frame, target=seen.target)
 
 
 # --- names and paths --------------------------------------------------------------------------------------------------
