@@ -46,12 +46,14 @@ def plan():
 
 @pytest.fixture
 def register(ctx, plan):
-    def run(model, gate=PASSED, **config):
+    def run(model, gate=PASSED, *, evaluation=None, **config):
         digest = hashlib.sha256(model.onnx).hexdigest()
         ctx.inputs = {name: ArtifactRef(name[0] * 64, name, 1) for name in ("train", "test", "gate")}
         ctx.inputs = {**ctx.inputs, "model": ArtifactRef(digest, "model", 1)}
         data = Dataset.from_frame(rows())
-        return PackageRegister(PackageRegister.Config(**config)).run(ctx, model, plan, data, data, judged(), gate)
+        return PackageRegister(PackageRegister.Config(**config)).run(
+            ctx, model, plan, data, data, evaluation or judged(), gate
+        )
 
     return run
 
@@ -140,6 +142,16 @@ def test_a_repeated_run_moves_nothing(ctx, plan, linear_model, register):
     register(challenger, FAILED)
     register(challenger, FAILED)
     assert len(ctx.registry.moves) == 2
+
+
+def test_the_same_model_measured_anew_is_a_new_version_and_stays_champion(ctx, plan, linear_model, register):
+    register(linear_model(plan, {"x": 1.0}))
+    model = linear_model(plan, {"x": 2.0})
+    beats = GateReport(passed=True, checks=PASSED.checks, champion=1)
+    register(model, beats)
+    again = register(model, beats, evaluation=judged(rows=81))  # the gate looks past the model itself, to version 1
+    assert again.number == 3
+    assert ctx.registry.aliases[("test", "champion")] == 3
 
 
 def test_a_champion_that_changed_meanwhile_is_not_overrun(ctx, plan, linear_model, register):

@@ -126,7 +126,8 @@ class PackageRegister:
             ctx.log(f"version {version.number} is the champion already")
             return
         if gate.passed and self.config.promote:
-            ctx.registry.move_alias(version, "champion", expected=gate.champion, why=_why(gate), gate=report)
+            expected = champion if self._is_same_model(ctx, version.name) else gate.champion
+            ctx.registry.move_alias(version, "champion", expected=expected, why=_why(gate), gate=report)
             ctx.log(f"version {version.number} is the champion now")
             return
         alias = self.config.challenger
@@ -137,6 +138,13 @@ class PackageRegister:
             ctx.registry.move_alias(version, alias, expected=held, why=_why(gate), gate=report)
         then = "a person may promote it" if gate.passed else "it did not pass the gate"
         ctx.log(f"version {version.number} is the {alias}: {then}")
+
+    def _is_same_model(self, ctx: StageContext, name: str) -> bool:
+        """Whether the champion is this very model in another package, measured anew: the gate looked past it."""
+        if "model" not in ctx.inputs:
+            return False
+        package = ctx.registry.champion(name)
+        return package is not None and package.manifest["model_digest"] == ctx.inputs["model"].digest
 
 
 def _why(gate: GateReport) -> str:
