@@ -61,3 +61,9 @@ def prepared() -> Callable[..., Prepared]:
         return made[key]
 
     return get
+
+
+@pytest.fixture
+def ctx(make_context):
+    """On one thread: OpenMP's threads wait for each other by spinning, which a busy machine pays for."""
+    return make_context(threads=1)
