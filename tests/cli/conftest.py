@@ -125,8 +125,8 @@ def headrace():
     """Run a command line in this process: `headrace("run", "--json")`."""
     from headrace.cli.main import cli
 
-    def invoke(*args: object, input: bytes | None = None) -> Result:
-        done = CliRunner().invoke(cli, [str(arg) for arg in args], input=input)
+    def invoke(*args: object, stdin: bytes | None = None) -> Result:
+        done = CliRunner().invoke(cli, [str(arg) for arg in args], input=stdin)
         return Result(done.exit_code, done.stdout, done.stderr)
 
     return invoke

@@ -11,11 +11,11 @@ if TYPE_CHECKING:
     from headrace.project import Project
 
 
-def suggest_for_frame(frame: pl.DataFrame, *, target: str | None = None) -> str:
+def suggest_for_frame(frame: pl.DataFrame) -> str:
     """The text of an `expectations.toml` that `frame` meets."""
     from headrace.builtins.validate.suggest import suggest
 
-    return suggest(frame, target=target)
+    return suggest(frame)
 
 
 def suggest_for_file(path: Path) -> str:
@@ -30,5 +30,4 @@ def suggest_for_project(project: Project) -> str:
     """The same for the data of a project."""
     from headrace.runtime.checking import own_data
 
-    target = project.spec.shared.get("target")
-    return suggest_for_frame(own_data(project).frame(), target=str(target) if target is not None else None)
+    return suggest_for_frame(own_data(project).frame())

@@ -81,8 +81,8 @@ def init_project(
     _refuse_to_overwrite(directory, force=force)
     frame, rows = _read(data)
     seen = sketch(frame, target, task=task, time_column=time_column, place=data, rows=rows)
-    expectations = suggest_for_frame(frame, target=target)
-    text = spec_text(seen, name=chosen, path=_written_path(data, directory), shown=data, expectations=True)
+    expectations = suggest_for_frame(frame)
+    text = spec_text(seen, name=chosen, path=_written_path(data, directory), shown=data)
     _make(directory)
     written = [directory / EXPECTATIONS, directory / FILE_NAME]
     write_whole(written[0], expectations.encode())
@@ -160,7 +160,7 @@ def _written_path(data: str, directory: Path) -> str:
 # --- the text ---------------------------------------------------------------------------------------------------------
 
 
-def spec_text(seen: Sketch, *, name: str, path: str, shown: str, expectations: bool) -> str:
+def spec_text(seen: Sketch, *, name: str, path: str, shown: str) -> str:
     """The `headrace.toml` for what was seen; `path` is where the data is, `shown` how a person calls it."""
     parts = [
         comment(
@@ -170,7 +170,7 @@ def spec_text(seen: Sketch, *, name: str, path: str, shown: str, expectations: b
         ),
         "\n".join(_project(seen, name)),
         "\n".join(_ingest(path)),
-        "\n".join(_validate(expectations=expectations)),
+        "\n".join(_validate()),
         "\n".join(_split(seen)),
         "\n".join(_features(seen)),
         "\n".join(_train(seen)),
@@ -239,15 +239,14 @@ def _ingest(path: str) -> Iterator[str]:
     yield assignment("path", path)
 
 
-def _validate(*, expectations: bool) -> Iterator[str]:
+def _validate() -> Iterator[str]:
     yield "[validate]"
     yield 'use = "expectations"'
-    if expectations:
-        yield comment(
-            f"What must be true of the data stands in {EXPECTATIONS}: suggested from this data, to be edited by you. "
-            "`headrace validate FILE` tries it on other data."
-        )
-        yield assignment("file", EXPECTATIONS)
+    yield comment(
+        f"What must be true of the data stands in {EXPECTATIONS}: suggested from this data, to be edited by you. "
+        "`headrace validate FILE` tries it on other data."
+    )
+    yield assignment("file", EXPECTATIONS)
 
 
 def _split(seen: Sketch) -> Iterator[str]:

@@ -282,7 +282,7 @@ def _divide(
                 name,
                 f"{name!r} orders the rows in time ({how}): learn from the past, be judged by what came later",
             )
-        problems.append(f"not by {name!r}: {problem}")
+        problems.append(f"not by {name!r}: {problem.message}")
     for name in entities:
         problem = _trial("group", known, {"target": target, "task": task, "by": (name,)}, seed)
         if problem is None:
@@ -290,15 +290,19 @@ def _divide(
                 f"rows with the same {name!r} stay together, so that the model is judged by ones that it has never seen"
             )
             return Division("group", name, why)
-        problems.append(f"not by {name!r}: {problem}")
+        problems.append(f"not by {name!r}: {problem.message}")
     problem = _trial("random", known, {"target": target, "task": task}, seed)
     if problem is not None:
-        raise DataError(f"the rows cannot be divided into parts to train, choose and test with: {problem}")
+        raise DataError(
+            f"the rows cannot be divided into parts to train, choose and test with: {problem.message}",
+            place=problem.place,
+            hint=problem.hint,
+        )
     why = "; ".join(problems) or "no column says when a row happened, or which rows belong together"
     return Division("random", None, f"by chance ({why})")
 
 
-def _trial(use: str, frame: pl.DataFrame, config: Mapping[str, Any], seed: int) -> str | None:
+def _trial(use: str, frame: pl.DataFrame, config: Mapping[str, Any], seed: int) -> DataError | None:
     """Let the split stage itself try; what is in its way, or None."""
     from headrace import Dataset
     from headrace.builtins.split.group import GroupSplit
@@ -310,7 +314,7 @@ def _trial(use: str, frame: pl.DataFrame, config: Mapping[str, Any], seed: int) 
     try:
         stage.run(_Alone(seed), Dataset.from_frame(frame))
     except DataError as error:
-        return error.message
+        return error
     return None
 
 
