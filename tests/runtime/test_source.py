@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from typing import TYPE_CHECKING
 
@@ -182,6 +183,9 @@ def test_the_cache_file_changes_nothing(project: Path) -> None:
     assert cache.exists()
     assert SourceIndex((project,), cache).closure("steps") == expected
     (project / "tools/second.py").write_text("def two():\n    return 22\n")
+    assert SourceIndex((project,), cache).closure("steps") == closure(project)
+    kept = json.loads(cache.read_text())
+    cache.write_text(json.dumps({**kept, "format": 1, "facts": {key: ["x"] for key in kept["facts"]}}))
     assert SourceIndex((project,), cache).closure("steps") == closure(project)
     cache.write_text("{ not json")
     assert SourceIndex((project,), cache).closure("steps") == closure(project)

@@ -29,6 +29,7 @@ from headrace.errors import CacheUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+_FACTS_FORMAT = 2  # of the cache file; another one is not read
 _SKIPPED_TOKENS = frozenset((tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER))
 _LAYOUT_TOKENS = frozenset((tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE))
 
@@ -71,8 +72,9 @@ class SourceIndex:
         if self.cache_file is not None and self.cache_file.exists():
             try:
                 kept = json.loads(self.cache_file.read_text())
-                self._facts = {k: _Facts(*v) for k, v in kept.items()}
-            except (ValueError, TypeError, OSError):
+                if kept["format"] == _FACTS_FORMAT:
+                    self._facts = {k: _Facts(*v) for k, v in kept["facts"].items()}
+            except (ValueError, TypeError, KeyError, OSError):
                 self._facts = {}  # an accelerator only: what cannot be read is computed again
 
     def closure(self, module: str) -> SourceClosure:
@@ -106,11 +108,11 @@ class SourceIndex:
     def keep(self) -> None:
         """Write what was learnt to the cache file."""
         if self.cache_file is not None and self._fresh:
-            kept = {k: [v.digest, v.imports, v.dynamic, v.uses] for k, v in self._facts.items()}
+            facts = {k: [v.digest, v.imports, v.dynamic, v.uses] for k, v in self._facts.items()}
             try:
                 self.cache_file.parent.mkdir(parents=True, exist_ok=True)
                 temporary = self.cache_file.with_suffix(f".{id(self)}.tmp")
-                temporary.write_text(json.dumps(kept))
+                temporary.write_text(json.dumps({"format": _FACTS_FORMAT, "facts": facts}))
                 temporary.replace(self.cache_file)
             except OSError:
                 return  # an accelerator only; a store that cannot be written says so elsewhere
