@@ -31,7 +31,7 @@ class TimeSplitConfig(SplitConfig):
         default=None, description="The test part begins here, in place of `test`; goes together with `valid_from`."
     )
     gap: str | float = Field(
-        default=0,
+        default=0.0,
         description="Rows so shortly before a later part are left out, as `7d`, `12h`, `30m`, or a number for a column "
         "of numbers: for labels that ripen, and features that look back.",
     )
