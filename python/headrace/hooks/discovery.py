@@ -126,9 +126,7 @@ def load_class(target: str, *, owner: str) -> type:
     """
     module, _, attribute = check_target(target).partition(":")
     try:
-        found: object = importlib.import_module(module)
-        for part in attribute.split("."):
-            found = getattr(found, part)
+        imported = importlib.import_module(module)
     except (KeyboardInterrupt, HeadraceError):
         raise
     except ModuleNotFoundError as error:
@@ -142,12 +140,18 @@ def load_class(target: str, *, owner: str) -> type:
         raise PluginError(msg, place=owner, hint=hint) from error
     except BaseException as error:  # SystemExit and panics of extension modules are BaseExceptions
         msg = f"importing {target!r} failed: {one_line(error)}"
-        raise PluginError(
-            msg, place=owner, hint="The cause is in that package; `headrace plugins doctor` shows it."
-        ) from error
+        raise PluginError(msg, place=owner, hint="Mend that module; `--traceback` shows where it fails.") from error
+    found: object = imported
+    for part in attribute.split("."):
+        found = getattr(found, part, None)
+    if found is None:
+        defined = [name for name, value in vars(imported).items() if getattr(value, "__module__", None) == module]
+        classes = [name for name in defined if isinstance(getattr(imported, name), type)]
+        hint = f"It has {', '.join(classes)}." if classes else "Check the spelling: nothing in it is a class."
+        raise PluginError(f"module {module!r} has no class {attribute!r}", place=owner, hint=hint)
     if not isinstance(found, type):
         msg = f"{target!r} is not a class but {type(found).__name__}"
-        raise PluginError(msg, place=owner, hint='Register "package.module:ClassName".')
+        raise PluginError(msg, place=owner, hint='Name a class, as "package.module:ClassName".')
     return found
 
 

@@ -6,14 +6,14 @@ a moment ago, so that a stage sees the same values whether or not what precedes 
 
 from __future__ import annotations
 
-import importlib
 import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import HeadraceError, PluginError, SpecError, StageError
+from headrace.errors import PluginError, SpecError, StageError
 from headrace.hooks.catalog import StageEntry
 from headrace.hooks.contract import StageContract, describe
+from headrace.hooks.discovery import load_class
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -67,22 +67,8 @@ def resolve(stage: StageSpec, catalog: StageCatalog) -> tuple[StageEntry, type, 
 
 
 def load_target(target: str) -> type:
-    """Import `"module:Class"`."""
-    module_name, _, class_name = target.partition(":")
-    try:
-        module = importlib.import_module(module_name)
-    except HeadraceError:
-        raise
-    except Exception as error:
-        msg = f"{module_name!r} cannot be imported: {type(error).__name__}: {error}"
-        raise PluginError(msg, place=target, hint="Mend the module; `--traceback` shows where it fails.") from error
-    found = module
-    for part in class_name.split("."):
-        found = getattr(found, part, None)  # type: ignore[assignment]
-    if not isinstance(found, type):
-        msg = f"module {module_name!r} has no class {class_name!r}"
-        raise PluginError(msg, place=target, hint='Write `use = "module:Class"`.')
-    return found
+    """Import `"module:Class"`. `PluginError` whatever goes wrong, a module that ends the process among it."""
+    return load_class(target, owner=target)
 
 
 def execute(
