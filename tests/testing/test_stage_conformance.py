@@ -302,6 +302,21 @@ def test_inputs_that_do_not_fit(kit):
         assert re.search(says, said), said
 
 
+def test_inputs_may_be_made_when_they_are_needed(kit):
+    made = []
+
+    def make():
+        made.append(1)
+        return {"data": {"x": [1.0]}}
+
+    kit.stage()
+    conformance = stage_conformance("enrich", "doubler", config={"column": "x"}, inputs=make)
+    assert made == []
+    results = kit.run(conformance, "test_gives_the_same_again", "test_leaves_its_inputs_alone")
+    assert set(results.values()) == {None}
+    assert made == [1]
+
+
 def test_two_conformance_classes_do_not_share_their_stage(kit):
     first = kit.stage()
     second = stage_conformance("enrich", "other")

@@ -44,9 +44,13 @@ class Subject:
     kind: str
     name: str
     config: Mapping[str, Any]
-    inputs: Mapping[str, Any]
+    given: Mapping[str, Any] | Callable[[], Mapping[str, Any]]
     refuses: Sequence[Refusal]
     prepare: Callable[[Path], None] | None
+
+    @cached_property
+    def inputs(self) -> Mapping[str, Any]:
+        return self.given() if callable(self.given) else self.given
 
     @cached_property
     def manager(self) -> PluginManager:
@@ -79,7 +83,7 @@ def stage_conformance(
     name: str,
     *,
     config: Mapping[str, Any] | None = None,
-    inputs: Mapping[str, Any] | None = None,
+    inputs: Mapping[str, Any] | Callable[[], Mapping[str, Any]] | None = None,
     refuses: Sequence[Refusal] = (),
     prepare: Callable[[Path], None] | None = None,
 ) -> type[StageConformance]:
@@ -93,14 +97,15 @@ def stage_conformance(
         A working config, as its table in `headrace.toml` would say it.
     inputs
         A value for each input of `run`: an artifact, or a table (a dict of columns, or any frame that speaks Arrow).
-        Small is enough: each test runs the stage, some twice.
+        Small is enough: each test runs the stage, some twice. What takes long to make is better given as a function
+        that returns them, which is called once, when the first check needs it.
     refuses
         Input that the stage must refuse; each is tried, and its message is read.
     prepare
         Called with the project folder before each run, for stages that read files.
 
     """
-    subject = Subject(kind, name, dict(config or {}), dict(inputs or {}), tuple(refuses), prepare)
+    subject = Subject(kind, name, dict(config or {}), inputs or {}, tuple(refuses), prepare)
     return type("StageConformance", (StageConformance,), {"subject": subject, "__doc__": StageConformance.__doc__})
 
 
