@@ -182,6 +182,18 @@ def test_it_can_be_interrupted(make_context, flights):
         evaluate(make_context(cancel_after=5), model, plan, train, test)
 
 
+def test_where_there_are_too_many_columns_the_most_used_are_shuffled(ctx, linear_model, monkeypatch):
+    from headrace.builtins.evaluate import importance
+
+    train = rows(seed=1)
+    plan = FeaturePlan.fit(train, target="late", task="binary")
+    model = linear_model(plan, {"x": 2.0}, importance={"x": 9.0, "group": 1.0})
+    monkeypatch.setattr(importance, "BUDGET", 2 * 300 * 3)
+    found = evaluate(ctx, model, plan, train, train)
+    assert list(found.importance) == ["x", "group"]
+    assert "importance was measured for 2 of 3 columns, those most used" in found.about["notes"]
+
+
 def test_names_from_the_wild(ctx, linear_model, roundtrip):
     train = rows(seed=1).rename({"group": 'g "q"\n🦆', "x": "x | y"})
     plan = FeaturePlan.fit(train, target="late", task="binary")

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 SLICE_REPLICATES = 200
 FEW_GROUPS = 20
+MOST_TRIED = 200
 
 
 class HoldoutEvaluation:
@@ -107,7 +108,7 @@ class HoldoutEvaluation:
         for name in (*(config.slices if config.slices != "auto" else ()), config.resample_by):
             if name is not None and name not in frame.columns:
                 raise no_column(name, frame.columns, place)
-        _, training_truth = known_rows(plan, train.frame().select(plan.target), [], place=place)
+        _, training_truth = known_rows(plan, train.frame(), [], place=place)
 
         predictor = Predictor(plan, model, threads=ctx.threads)
         scored = metrics.Scored(model.task, truth, predictor.scores(frame), threshold=config.threshold)
@@ -120,7 +121,7 @@ class HoldoutEvaluation:
 
         judgement = judge(scored, trivial, resampling, level=config.level, check=ctx.check_cancelled)
         ctx.progress(1, 3)
-        importance = self._importance(ctx, predictor, list(plan.inputs), rows)
+        importance = self._importance(ctx, predictor, inputs_by_gain(plan, model), rows)
         ctx.progress(2, 3)
         slices = self._slices(ctx, rows, importance, besides={plan.target, *config.id_columns})
         ctx.progress(3, 3)
@@ -162,9 +163,9 @@ class HoldoutEvaluation:
             inputs, rows=some.scored.rows, width=len(inputs), repeats=self.config.importance_repeats
         )
         if len(columns) < len(inputs):
-            rows.notes.append(f"importance was measured for the first {len(columns)} of {len(inputs)} columns only")
+            rows.notes.append(f"importance was measured for {len(columns)} of {len(inputs)} columns, those most used")
         if repeats < self.config.importance_repeats:
-            rows.notes.append(f"importance was measured with {repeats} shuffles of each of {len(inputs)} columns")
+            rows.notes.append(f"shuffles of each column: {repeats} instead of {self.config.importance_repeats}")
         found = permutation_importance(
             predictor.scores,
             some.frame.select(inputs),
@@ -192,7 +193,7 @@ class HoldoutEvaluation:
             names.sort(key=lambda name: -importance.get(name, 0.0))  # stable: equals stay in the file's order
         found: list[Part] = []
         columns = 0
-        for name in names:
+        for name in names[: MOST_TRIED if auto else None]:
             if auto and columns >= config.slice_columns:
                 break
             of_column = list(
@@ -257,6 +258,14 @@ def known_rows(
         what = "a target that is not a finite number" if plan.task == "regression" else "a class unknown in training"
         notes.append(f"{strange:,} of {frame.height:,} rows have {what} and were left out, which flatters the model")
     return (frame, encoded.to_numpy()) if known.all() else (frame.filter(known), encoded.filter(known).to_numpy())
+
+
+def inputs_by_gain(plan: FeaturePlan, model: Model) -> list[str]:
+    """The columns that the plan reads, those first whose features the model says it uses most."""
+    gains = dict.fromkeys(plan.inputs, 0.0)
+    for output in plan.outputs:
+        gains[plan.provenance(output)["input"]] += model.importance.get(output, 0.0)
+    return sorted(gains, key=lambda name: -gains[name])
 
 
 def groups(frame: pl.DataFrame, column: str | None, notes: list[str]) -> NDArray[np.intp] | None:

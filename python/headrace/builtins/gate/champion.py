@@ -285,7 +285,9 @@ def known_rows(plan: FeaturePlan, frame: pl.DataFrame, *, place: str) -> tuple[p
     encoded = plan.encode_target(frame, strict=False)
     known = encoded.is_not_null()
     if not known.any():
-        raise errors.DataError(f"none of {frame.height} test rows has a known target '{plan.target}'", place=place)
+        hint = "Look at what the split gives to this part, and whether the labels have arrived."
+        message = f"none of {frame.height} test rows has a known target '{plan.target}'"
+        raise errors.DataError(message, place=place, hint=hint)
     return frame.filter(known), np.asarray(encoded.filter(known).to_numpy())
 
 
