@@ -51,7 +51,8 @@ class ChampionGate:
 
     It must surely beat the trivial predictor; if there is a champion, it is scored on the same raw rows through its own
     feature plan, and a paired bootstrap of the primary metric decides; floors of metrics, on all rows and on every
-    slice, and budgets are kept if they are set. What cannot be told does not pass.
+    slice, and budgets are kept if they are set. What cannot be told does not pass. Where the champion was trained on
+    some of the rows, the comparison favours it.
     """
 
     class Config(BaseModel):
