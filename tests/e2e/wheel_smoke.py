@@ -89,7 +89,7 @@ def main() -> None:
         run(headrace, "init", "shop", "--data", "visits.csv", "--target", "bought", cwd=room)
         first = json.loads(run(headrace, "run", "--json", cwd=room / "shop"))
         again = json.loads(run(headrace, "run", "--json", cwd=room / "shop"))
-        executed = [stage["name"] for stage in again["stages"] if stage["status"] != "cached"]
+        executed = [stage["name"] for stage in again["stages"] if stage["outcome"] != "cached"]
         check(first["stages"] and not executed, f"the second run executed {executed}")
         say(f"{len(first['stages'])} stages ran, and none the second time")
     say("passed")
