@@ -15,6 +15,7 @@ from decimal import Decimal
 
 import numpy as np
 import polars as pl
+import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -432,6 +433,8 @@ def test_wrong_types_name_the_column_and_the_first_row():
     assert "column 'city'" in missing
     assert "'ciity'" in missing
     assert "found dict" in error(lambda: plan.transform({"age": [1]}))
+    twice = pa.table([[1], [2]], names=["age", "age"])
+    assert "the frame cannot be read" in error(lambda: plan.transform(twice))
 
 
 def test_declared_casts():

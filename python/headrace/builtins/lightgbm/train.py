@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -127,6 +128,9 @@ class LightGBMTrainer:
             The model has a property that ONNX cannot express exactly, or the exported model differs.
 
         """
+        # Threads of OpenMP spin while they wait: on a machine that is busy otherwise, LightGBM then takes twenty times
+        # as long on two threads as on one. The library reads this when it is loaded; after that it changes nothing.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
         from headrace.builtins.lightgbm import boost
 
         place = f"stage {ctx.stage}"
