@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -12,7 +13,7 @@ from headrace.errors import ArtifactError, DataError
 from headrace.types import JSON, ArtifactReader, ArtifactWriter, FileReference, SupportsArrowStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     import polars as pl
 
@@ -243,7 +244,7 @@ def scan_file(path: Path, format_: FileFormat, options: Mapping[str, Any]) -> pl
 def _an_option_each(
     options: Mapping[str, JSON] | Sequence[Mapping[str, JSON]] | None, count: int
 ) -> tuple[dict[str, Any], ...]:
-    if options is None or hasattr(options, "keys"):
+    if options is None or isinstance(options, Mapping):
         return tuple(dict(options or {}) for _ in range(count))
     each = tuple(dict(one) for one in options)
     if len(each) != count:

@@ -122,9 +122,10 @@ def test_types_are_those_of_all_rows(ctx, lite):
     lite.executemany("INSERT INTO orders VALUES (?, NULL, NULL, NULL)", [(i,) for i in range(4, 3000)])
     lite.execute("INSERT INTO orders VALUES (3000, 'late', 0.5, 'late')")
     lite.commit()
-    late = "CASE WHEN id < 3000 THEN {} ELSE {} END"
-    columns = f"{late.format('NULL', 'name')} AS a, {late.format('id', 2.5)} AS b"
-    query = "SELECT " + columns + " FROM orders ORDER BY id"
+    query = """
+        SELECT CASE WHEN id < 3000 THEN NULL ELSE name END AS a, CASE WHEN id < 3000 THEN id ELSE 2.5 END AS b
+        FROM orders ORDER BY id
+    """
     frame = ingest(ctx, query=query)
     assert frame.schema == {"a": pl.String, "b": pl.Float64}
     assert frame.row(-1) == ("late", 2.5)

@@ -162,11 +162,9 @@ def fetch(connection: Any, address: Address, sql: str, parameters: Sequence[Scal
 
 
 def _driver(address: Address) -> Any:
+    name = "adbc_driver_postgresql" if address.sqlite is None else "adbc_driver_sqlite"
     try:
-        if address.sqlite is not None:
-            from adbc_driver_sqlite import dbapi
-        else:
-            from adbc_driver_postgresql import dbapi
+        return importlib.import_module(f"{name}.dbapi")
     except ImportError as error:
         raise MissingExtraError(
             f"reading from a database needs a driver that is not installed ({error.name})",
