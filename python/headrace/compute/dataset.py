@@ -230,10 +230,9 @@ def scan_file(path: Path, format_: FileFormat, options: Mapping[str, Any]) -> pl
         lazy = pl.scan_parquet(path, glob=False, hive_partitioning=False, **given)
     else:
         lazy = pl.scan_ipc(path, glob=False, hive_partitioning=False, **given)
-    if times:
-        lazy = lazy.with_columns(
-            pl.selectors.by_name(name).str.strptime(dtype_from_text(text), form) for name, text, form in times
-        )
+    for name, text, form in times:
+        dtype: Any = dtype_from_text(text)
+        lazy = lazy.with_columns(pl.selectors.by_name(name).str.strptime(dtype, form))
     if constants:
         lazy = lazy.with_columns(
             pl.lit(value, dtype=pl.String).cast(dtype_from_text(text)).alias(name) for name, text, value in constants
