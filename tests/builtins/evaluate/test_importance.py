@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-import polars as pl
 import pytest
 from sklearn.inspection import permutation_importance as oracle
 from sklearn.linear_model import LinearRegression
@@ -19,10 +18,10 @@ def test_agrees_with_scikit_learn_within_the_noise_of_shuffling():
     fitted = LinearRegression().fit(x, y)
     wanted = oracle(fitted, x, y, n_repeats=20, scoring="neg_root_mean_squared_error", random_state=0).importances_mean
     found = permutation_importance(
-        lambda frame: fitted.predict(frame.to_numpy()),
-        pl.DataFrame(x, schema=["a", "b", "c"]),
+        fitted.predict,
+        x,
         Scored("regression", y, fitted.predict(x)),
-        ["a", "b", "c"],
+        {"a": [0], "b": [1], "c": [2]},
         primary="rmse",
         repeats=20,
         seed=0,
@@ -33,11 +32,36 @@ def test_agrees_with_scikit_learn_within_the_noise_of_shuffling():
 
 def test_nothing_where_the_metric_is_undefined():
     scored = Scored("binary", [1, 1], [[0.5, 0.5]] * 2)
-    frame = pl.DataFrame({"a": [1, 2]})
+    features = np.array([[1.0], [2.0]])
     found = permutation_importance(
-        lambda _: scored.scores, frame, scored, ["a"], primary="roc_auc", repeats=1, seed=0, check=lambda: None
+        lambda _: scored.scores, features, scored, {"a": [0]}, primary="roc_auc", repeats=1, seed=0, check=lambda: None
     )
     assert found == {}
+
+
+def test_features_of_one_column_are_shuffled_together():
+    rng = np.random.default_rng(1)
+    column = rng.normal(size=400)
+    features = np.stack([column, column, rng.normal(size=400)], axis=1)
+    truth = column * 2
+
+    def predict(made):
+        # Whoever shuffles the two apart is seen: they would differ.
+        assert np.array_equal(made[:, 0], made[:, 1])
+        return made[:, 0] + made[:, 1]
+
+    found = permutation_importance(
+        predict,
+        features,
+        Scored("regression", truth, predict(features)),
+        {"a": [0, 1], "b": [2]},
+        primary="rmse",
+        repeats=2,
+        seed=0,
+        check=lambda: None,
+    )
+    assert found["a"] > 1
+    assert found["b"] == 0
 
 
 def test_many_columns_get_fewer_shuffles_and_then_fewer_columns():

@@ -166,11 +166,14 @@ class HoldoutEvaluation:
             rows.notes.append(f"importance was measured for {len(columns)} of {len(inputs)} columns, those most used")
         if repeats < self.config.importance_repeats:
             rows.notes.append(f"shuffles of each column: {repeats} instead of {self.config.importance_repeats}")
+        made: dict[str, list[int]] = {}
+        for position, step in enumerate(predictor.plan.document["steps"]):
+            made.setdefault(step["input"], []).append(position)
         found = permutation_importance(
-            predictor.scores,
-            some.frame.select(inputs),
+            predictor.scores_of,
+            predictor.plan.matrix(some.frame),
             some.scored,
-            columns,
+            {column: made[column] for column in columns},
             primary=rows.primary,
             repeats=repeats,
             seed=ctx.seed,
@@ -263,8 +266,8 @@ def known_rows(
 def inputs_by_gain(plan: FeaturePlan, model: Model) -> list[str]:
     """The columns that the plan reads, those first whose features the model says it uses most."""
     gains = dict.fromkeys(plan.inputs, 0.0)
-    for output in plan.outputs:
-        gains[plan.provenance(output)["input"]] += model.importance.get(output, 0.0)
+    for step in plan.document["steps"]:
+        gains[step["input"]] += model.importance.get(step["output"], 0.0)
     return sorted(gains, key=lambda name: -gains[name])
 
 

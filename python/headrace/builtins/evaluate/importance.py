@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import polars as pl
 
 from headrace import metrics
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -19,10 +18,10 @@ BUDGET = 400_000_000
 
 
 def permutation_importance(
-    predict: Callable[[pl.DataFrame], NDArray[Any]],
-    frame: pl.DataFrame,
+    predict: Callable[[NDArray[Any]], NDArray[Any]],
+    features: NDArray[Any],
     scored: metrics.Scored,
-    columns: Sequence[str],
+    columns: Mapping[str, Sequence[int]],
     *,
     primary: str,
     repeats: int,
@@ -34,13 +33,14 @@ def permutation_importance(
     Parameters
     ----------
     predict
-        Scores of a frame, as in `Scored`.
-    frame
-        Rows with all input columns.
+        Scores of features [rows, features], as in `Scored`.
+    features
+        What the model takes [rows, features]. A row's features come from that row alone, so to shuffle an input column
+        is to shuffle all features that are made of it together; nothing is transformed anew.
     scored
         The truth of those rows, and the model's scores of them as they are.
     columns
-        Which columns to shuffle, one at a time.
+        Which input columns to shuffle, one at a time, and the positions of the features that are made of each.
     primary
         The metric.
     repeats
@@ -60,16 +60,21 @@ def permutation_importance(
     if isinstance(whole, metrics.Undefined):
         return {}
     found: dict[str, float] = {}
-    for at, column in enumerate(columns):
+    working = np.array(features)
+    for at, (column, made) in enumerate(columns.items()):
         check()
         rng = np.random.Generator(np.random.PCG64DXSM(np.random.SeedSequence([seed, 2, at])))
         losses = []
         for _ in range(repeats):
-            shuffled = frame.with_columns(frame[column].gather(rng.permutation(frame.height)).alias(column))
-            again = metrics.Scored(scored.task, scored.truth, predict(shuffled), threshold=scored.threshold)
+            order = rng.permutation(len(features))
+            for position in made:
+                working[:, position] = features[order, position]
+            again = metrics.Scored(scored.task, scored.truth, predict(working), threshold=scored.threshold)
             value = metrics.measure(again, primary)
             if not isinstance(value, metrics.Undefined):
                 losses.append(float(metrics.gain(primary, whole, value)))
+        for position in made:
+            working[:, position] = features[:, position]
         if losses:
             found[column] = float(np.mean(losses))
     return found
