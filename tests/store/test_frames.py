@@ -167,9 +167,7 @@ def test_other_bytes_under_the_name_of_a_frame_are_refused(tmp_path: Path) -> No
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device"), pl.exceptions.ComputeError("no space")])
-def test_failing_write_is_a_store_error(
-    monkeypatch: pytest.MonkeyPatch, folder: Path, error: Exception
-) -> None:
+def test_failing_write_is_a_store_error(monkeypatch: pytest.MonkeyPatch, folder: Path, error: Exception) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error
 

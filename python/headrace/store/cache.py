@@ -27,7 +27,7 @@ class Cache:
         self._root = root
 
     def lookup(self, key: str) -> Mapping[str, ArtifactRef] | None:
-        """What is known under a key: output name -> artifact; None if nothing is. Says nothing about their bytes."""
+        """What is known under a key: output name -> artifact, by name; None if nothing is. The caller verifies them."""
         output, artifact = schema.cache_outputs, schema.artifacts
         # One row for the key itself, so that a stage without outputs differs from one that is not known.
         query = (
@@ -36,6 +36,7 @@ class Cache:
             .outerjoin(output, output.c.key == schema.cache.c.key)
             .outerjoin(artifact, artifact.c.digest == output.c.digest)
             .where(schema.cache.c.key == checked_digest(key))
+            .order_by(output.c.name)
         )
         with self._database.read() as connection:
             rows = connection.execute(query).all()
@@ -57,5 +58,6 @@ class Cache:
         Look the key up again inside: the one before may have made it. The claim ends with the block or with the death
         of the process. `check` is called about twenty times a second while waiting; what it raises ends the wait.
         """
+        self._database.require_writable()
         with holding(self._root / "locks" / f"claim-{checked_digest(key)}.lock", check):
             yield

@@ -129,14 +129,18 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that writes; in SQLite it is the only one anywhere. Keep it short: no files are read in it."""
         self._check_process()
-        if self.read_only:
-            raise StoreError("the store was opened read-only", place=self.place, hint="Open it for writing.")
+        self.require_writable()
         if self.dialect != "sqlite":
             with self._explained(), self._writer.begin() as connection:
                 yield connection
             return
         with self._turn, self._explained(), self._writer.begin() as connection:
             yield connection
+
+    def require_writable(self) -> None:
+        """Raise `StoreError` if the store was opened read-only."""
+        if self.read_only:
+            raise StoreError("the store was opened read-only", place=self.place, hint="Open it for writing.")
 
     def share(self, connection: Connection) -> None:
         """In a writing transaction that refers to artifacts: keep the garbage collector out until it ends."""

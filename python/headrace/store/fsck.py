@@ -91,6 +91,7 @@ def check(store: Store, *, repair: bool) -> FsckReport:
     mended = repair and bool(state.damaged)
     if mended:
         _give_up(store, sorted(state.damaged))
+    stale = tuple(_stale(store, repair=repair))
     crashed = store.runs.reap() if repair else [run_id for run_id, _ in store.runs.dead()]
     orphans = state.present.keys() - referred - packaged - state.bad
     return FsckReport(
@@ -101,7 +102,7 @@ def check(store: Store, *, repair: bool) -> FsckReport:
         missing=tuple(state.missing),
         corrupt=tuple(state.corrupt),
         dangling=tuple(state.dangling),
-        stale=tuple(_stale(store, repair=repair)),
+        stale=stale,
         crashed=tuple(crashed),
         orphans=len(orphans),
         orphan_bytes=sum(state.present[sha256] for sha256 in orphans),
@@ -223,27 +224,22 @@ def _give_up(store: Store, digests: Sequence[str]) -> None:
 
 def _stale(store: Store, *, repair: bool) -> Iterator[Finding]:
     """What dead processes left in `tmp` and `locks`. Their locks were released by their death."""
-    temporary = store.root / "tmp"
-    for path in sorted(temporary.iterdir()):
-        if path.suffix == ".lock":
-            if not path.with_suffix("").exists() and not is_held(path):
-                yield Finding("temporary", str(path), "left by a dead process", _removed(path, repair=repair))
-        elif not is_held(path.with_name(f"{path.name}.lock")):
-            if repair:
-                shutil.rmtree(path, ignore_errors=True)
-                path.with_name(f"{path.name}.lock").unlink(missing_ok=True)
-            yield Finding("temporary", str(path), "left by a dead process", mended=repair)
+    for name in sorted({path.stem for path in (store.root / "tmp").iterdir()}):
+        folder, lock = store.root / "tmp" / name, store.root / "tmp" / f"{name}.lock"
+        if not is_held(lock):
+            mended = _removed(lock, folder) if repair else False
+            yield Finding("temporary", str(folder), "left by a dead process", mended)
     for path in sorted((store.root / "locks").iterdir()):
         if not is_held(path):
-            yield Finding("lock", str(path), "its holder is dead", _removed(path, repair=repair))
+            yield Finding("lock", str(path), "its holder is dead", _removed(path) if repair else False)
 
 
-def _removed(path: Path, *, repair: bool) -> bool:
-    """Remove a lock file while holding it, so that nobody can be waiting on a file without a name."""
-    if not repair:
-        return False
+def _removed(path: Path, folder: Path | None = None) -> bool:
+    """Remove a lock file, and the folder that it guards, while holding it: whoever was faster keeps both."""
     lock = FileLock.try_acquire(path)
     if lock is None:
         return False
+    if folder is not None:
+        shutil.rmtree(folder, ignore_errors=True)
     lock.release()
     return True

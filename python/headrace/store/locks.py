@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from headrace.store.durable import explained
@@ -68,9 +68,12 @@ class FileLock:
 
     def release(self, *, unlink: bool = True) -> None:
         """Give the lock back. The file goes while the lock is still held, so that no two holders can meet."""
-        if unlink:
-            self.path.unlink(missing_ok=True)
-        os.close(self._descriptor)
+        try:
+            if unlink:
+                with suppress(OSError):  # a file that stays is free for the next holder, and fsck tidies it up
+                    self.path.unlink(missing_ok=True)
+        finally:
+            os.close(self._descriptor)
 
 
 def is_held(path: Path) -> bool:

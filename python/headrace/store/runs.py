@@ -78,6 +78,7 @@ class Runs:
         self, project: str, trigger: str, spec: Mapping[str, Any], provenance: Mapping[str, Any] | None = None
     ) -> RunHandle:
         """Begin a run. This process owns it until `finish`, or until it dies."""
+        self._database.require_writable()
         lock = FileLock.fresh(lambda: self._lock_path(secrets.token_hex(6)))
         run_id = lock.path.stem.removeprefix("run-")
         now = time.time()

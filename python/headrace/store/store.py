@@ -92,6 +92,7 @@ class Store:
             database = Database.postgresql(url, read_only=read_only)
         try:
             if identity is None or not current_revision(database, root, identity.id):
+                database.require_writable()
                 with holding(root / "locks" / "open", never):
                     identity = folder.read_identity(root)
                     made = prepare(database, root, identity.id if identity else None)

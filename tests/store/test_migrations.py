@@ -1,0 +1,214 @@
+"""A database made at once and one made by migrations are the same; an old one becomes a new one, or stays old."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+
+from headrace.errors import StoreError
+from headrace.store import Store, schema, versioning
+from headrace.store.database import Database
+from headrace.store.migrations import upgrade
+from headrace.types import Params
+
+APPLY = upgrade.apply
+POSTGRESQL_SAYS = (
+    """SELECT 'column', table_name, column_name, data_type, is_nullable, ordinal_position::text, column_default
+    FROM information_schema.columns WHERE table_schema = 'public'""",
+    "SELECT 'index', indexname, indexdef FROM pg_indexes WHERE schemaname = 'public'",
+    """SELECT 'constraint', conrelid::regclass::text, conname, pg_get_constraintdef(oid) FROM pg_constraint
+    WHERE connamespace = 'public'::regnamespace""",
+    "SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
+)
+SECOND = """
+import sqlalchemy as sa
+from alembic import op
+revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+def upgrade():
+    op.add_column("runs", sa.Column("note", sa.Text(), nullable=True))
+    {extra}
+    op.execute(sa.text("UPDATE runs SET note = 'migrated'"))
+"""
+
+
+def make(url: str | None, folder: Path) -> Database:
+    folder.mkdir(exist_ok=True)
+    return Database.sqlite(folder) if url is None else Database.postgresql(url)
+
+
+def clauses(sql: str) -> list[str]:
+    """The columns and constraints of a CREATE statement, whose order among each other says nothing."""
+    return [
+        " ".join(part.replace('"', "").split()).strip(" )") for part in re.split(r",(?![^(]*\))", sql.partition("(")[2])
+    ]
+
+
+def inventory(database: Database) -> set[tuple[str, ...]]:
+    """Everything that the database itself says of its tables, indices, constraints and triggers."""
+    with database.read() as connection:
+        if database.dialect == "sqlite":
+            rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master").all()
+            return {(*row[:3], *sorted(clauses(row[3] or ""))) for row in rows}
+        return {tuple(map(str, row)) for query in POSTGRESQL_SAYS for row in connection.exec_driver_sql(query)}
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
+def two_urls(request: pytest.FixtureRequest) -> tuple[str | None, str | None]:
+    if request.param == "sqlite":
+        return None, None
+    server = request.getfixturevalue("postgresql")
+    return server.database(), server.database()
+
+
+def test_both_ways_give_the_same_database(two_urls: tuple[str | None, str | None], tmp_path: Path) -> None:
+    at_once, by_steps = make(two_urls[0], tmp_path / "a"), make(two_urls[1], tmp_path / "b")
+    with at_once.write() as connection:
+        schema.metadata.create_all(connection)
+        connection.execute(schema.alembic_version.insert().values(version_num=schema.REVISION))
+    with by_steps.write() as connection:
+        upgrade.apply(connection)
+    assert inventory(at_once) == inventory(by_steps)
+    assert len(inventory(at_once)) > 40
+    with by_steps.read() as connection:
+        assert connection.execute(sa.select(schema.alembic_version.c.version_num)).scalar_one() == schema.REVISION
+        found = compare_metadata(MigrationContext.configure(connection), schema.metadata)
+        assert [entry for entry in found if "alembic_version" not in str(entry)] == []
+    for database in (at_once, by_steps):
+        database.close()
+
+
+@pytest.fixture
+def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Path]:
+    """As if this headrace knew one step more."""
+
+    def install(extra: str = "pass") -> Path:
+        folder = tmp_path / "migrations"
+        shutil.copytree(upgrade.FOLDER, folder, dirs_exist_ok=True)
+        (folder / "versions" / "r0002_second.py").write_text(SECOND.format(extra=extra))
+        monkeypatch.setattr(upgrade, "apply", lambda connection: APPLY(connection, folder=folder))
+        monkeypatch.setattr(schema, "REVISION", "0002")
+        return folder
+
+    return install
+
+
+def notes(store: Store) -> list[str]:
+    with store.database.read() as connection:
+        return list(connection.execute(sa.text("SELECT note FROM runs")).scalars())
+
+
+def test_old_database_is_migrated_when_it_is_opened(
+    open_store: Callable[..., Store], second: Callable[..., Path], root: Path
+) -> None:
+    with open_store() as store:
+        handle = store.runs.create("p", "manual", {})
+        ref = store.artifacts.save(Params({"n": 1}))
+        store.artifacts.flush()
+        store.runs.finish(handle, "succeeded")
+    second()
+    with pytest.raises(StoreError, match="read-only"):
+        open_store(read_only=True)
+    with open_store() as store:
+        assert notes(store) == ["migrated"]
+        assert store.artifacts.load(ref, Params) == Params({"n": 1})
+        assert store.runs.get(handle.id).status == "succeeded"
+        dialect = store.database.dialect
+    open_store().close()
+    if dialect == "sqlite":
+        (copy,) = (root / "backup").iterdir()
+        assert "0001" in copy.name
+        target = root.parent / "restored"
+        shutil.copytree(root, target)
+        shutil.copy(copy, target / "headrace.db")
+        engine = sa.create_engine(f"sqlite:///{target}/headrace.db")
+        with engine.connect() as connection:
+            assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one() == "0001"
+            assert connection.execute(sa.text("SELECT status FROM runs")).scalar_one() == "succeeded"
+        engine.dispose()
+
+
+def test_failing_migration_leaves_the_old_form(open_store: Callable[..., Store], second: Callable[..., Path]) -> None:
+    with open_store() as store:
+        store.runs.finish(store.runs.create("p", "manual", {}), "succeeded")
+    second(extra="raise ZeroDivisionError")
+    with pytest.raises(ZeroDivisionError):
+        open_store()
+    second(extra="pass")
+    with open_store() as store:
+        assert notes(store) == ["migrated"]
+
+
+def test_migration_that_is_killed_leaves_the_old_form(
+    open_store: Callable[..., Store], second: Callable[..., Path], root: Path, url: str | None
+) -> None:
+    with open_store() as store:
+        store.runs.finish(store.runs.create("p", "manual", {}), "succeeded")
+    folder = second(extra="import os, signal; os.kill(os.getpid(), signal.SIGKILL)")
+    code = """
+import sys
+from pathlib import Path
+from headrace.store import Store, schema
+from headrace.store.migrations import upgrade
+real = upgrade.apply
+upgrade.apply = lambda connection: real(connection, folder=Path(sys.argv[3]))
+schema.REVISION = "0002"
+Store.open(Path(sys.argv[1]), url=sys.argv[2] or None)
+"""
+    done = subprocess.run([sys.executable, "-c", code, root, url or "", folder], check=False)
+    assert done.returncode == -signal.SIGKILL
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(schema, "REVISION", "0001")
+        with open_store() as store:
+            assert store.runs.list()[0].status == "succeeded"
+            assert store.fsck().ok
+    second(extra="pass")
+    with open_store() as store:
+        assert notes(store) == ["migrated"]
+
+
+def test_two_processes_migrate_once(
+    open_store: Callable[..., Store], second: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second to get the lock finds that the work is done."""
+    open_store().close()
+    second()
+    count = 0
+    real = upgrade.upgrade
+
+    def counted(*arguments: object) -> None:
+        nonlocal count
+        count += 1
+        real(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(upgrade, "upgrade", counted)
+    waiting = versioning.current_revision
+
+    def meanwhile(*arguments: object) -> bool:
+        monkeypatch.setattr("headrace.store.versioning.current_revision", waiting)
+        found = waiting(*arguments)  # type: ignore[arg-type]
+        open_store().close()  # another process is faster
+        return found
+
+    monkeypatch.setattr("headrace.store.versioning.current_revision", meanwhile)
+    open_store().close()
+    assert count == 1
+
+
+def test_backup_is_complete_before_the_migration(root: Path, second: Callable[..., Path]) -> None:
+    Store.open(root).close()
+    second(extra="raise ZeroDivisionError")
+    with pytest.raises(ZeroDivisionError):
+        Store.open(root)
+    (copy,) = (root / "backup").iterdir()
+    assert copy.stat().st_size >= 4096
+    assert copy.stat().st_size == (root / "headrace.db").stat().st_size
