@@ -43,7 +43,9 @@ def train(
     place = f"stage {ctx.stage}"
     estimator = _estimator(ctx, config, plan, place)
     pipeline, needs = _pipeline(config, plan, estimator)
-    params = {key: value if _plain(value) else repr(value) for key, value in estimator.get_params().items()}
+    # n_jobs is how the machine was used, not what was learnt: with it, the same model would be another artifact.
+    told = {key: value for key, value in estimator.get_params().items() if key != "n_jobs"}
+    params = {key: value if _plain(value) else repr(value) for key, value in told.items()}
     for need in needs:
         ctx.log(need)
     features, target = _matrix(plan, train_rows, place)
@@ -215,6 +217,13 @@ def _matrix(plan: FeaturePlan, rows: pl.DataFrame, place: str) -> tuple[_Rows, n
             f"the feature frame does not have the columns of the feature plan and the target: {odd or 'another order'}",
             place=place,
             hint="Connect `plan`, `train_features` and `valid_features` from the same features stage.",
+        )
+    unlabelled = rows[plan.target].is_null()
+    if unlabelled.any():
+        raise errors.DataError(
+            f"the target {plan.target!r} has no value in {unlabelled.sum()} of {rows.height} rows",
+            place=f"{place}, row {unlabelled.arg_max()}",
+            hint="Leave rows without a target out before the features stage.",
         )
     matrix = np.ascontiguousarray(rows.select(plan.outputs).to_numpy().astype(np.float32, copy=False))
     return matrix, rows[plan.target].to_numpy()

@@ -30,7 +30,7 @@ class _Range(BaseModel):
 class IntRange(_Range):
     """Whole numbers."""
 
-    type: Literal["int"]
+    type: Literal["int"] = Field(description="What the parameter is.")
     low: int = Field(description="Least value.")
     high: int = Field(description="Greatest value.")
     log: bool = Field(default=False, description="Draw on a logarithmic scale.")
@@ -39,13 +39,13 @@ class IntRange(_Range):
 class FloatRange(_Range):
     """Numbers."""
 
-    type: Literal["float"]
+    type: Literal["float"] = Field(description="What the parameter is.")
 
 
 class LogRange(_Range):
     """Positive numbers on a logarithmic scale."""
 
-    type: Literal["log"]
+    type: Literal["log"] = Field(description="What the parameter is.")
 
 
 class Choice(BaseModel):
@@ -53,7 +53,7 @@ class Choice(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    type: Literal["categorical"]
+    type: Literal["categorical"] = Field(description="What the parameter is.")
     choices: tuple[bool | int | float | str, ...] = Field(min_length=1, description="The values.")
 
 

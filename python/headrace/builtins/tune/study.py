@@ -151,7 +151,9 @@ class Search:
             first = error.errors(include_url=False)[0]
             where = ".".join(str(part) for part in first["loc"])
             raise errors.ConfigError(
-                f"`fixed` does not fit {self.trainer.__name__}: {where}: {first['msg']}", place=self.place
+                f"`fixed` does not fit {self.trainer.__name__}: {where}: {first['msg']}",
+                place=self.place,
+                hint=f"`headrace plugins show train:{self.config.trainer}` explains its keys.",
             ) from error
 
     def _check_space(self) -> None:
@@ -167,6 +169,7 @@ class Search:
                     raise errors.ConfigError(
                         f"`space.{name}` holds {value!r}, which {self.trainer.__name__} does not take: {message}",
                         place=self.place,
+                        hint=f"`headrace plugins show train:{self.config.trainer}` explains its keys.",
                     ) from error
 
     def _direction(self, finished: Sequence[Finished]) -> Direction:

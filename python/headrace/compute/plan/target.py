@@ -178,7 +178,8 @@ def class_text(value: object) -> str:
 
 def _check_possible(series: pl.Series, place: str) -> None:
     if series.is_empty():
-        raise DataError("there are no rows, so there is no target to learn from", place=place)
+        hint = "Look at the stages before this one: which of them leaves no rows?"
+        raise DataError("there are no rows, so there is no target to learn from", place=place, hint=hint)
     if family(type_name(series.dtype)) == "null":
         raise DataError(f"the target has no value in any of {len(series)} rows", place=place, hint=_OTHER_TARGET)
     if family(type_name(series.dtype)) not in ("integer", "float", "boolean", "string"):
