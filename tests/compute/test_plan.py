@@ -142,6 +142,36 @@ def test_target_ids_and_excluded_columns_never_become_features():
     assert set(fit(odd, exclude=["name:type:string"]).inputs) == {"b"}
 
 
+@pytest.mark.parametrize(
+    ("name", "dropped"),
+    [("id", True), ("user_id", True), ("userId", True), ("User ID", True), ("", True), ("Unnamed: 0", True),
+     ("row-index", True), ("key", True), ("humid", False), ("paid", False), ("valid", False), ("price", False)],
+)  # fmt: skip
+def test_only_row_numbers_that_are_named_so_are_dropped(name, dropped):
+    n = 40
+    frame = pl.DataFrame({name: range(1000, 1000 + n), "x": np.arange(n) % 7, "y": [i % 2 == 0 for i in range(n)]})
+    assert (name not in fit(frame).inputs) == dropped
+    twice = frame.with_columns(pl.Series(name, [5, 5, *range(2, n)]))
+    assert name in fit(twice).inputs
+    assert name in fit(frame, columns={name: {"treat_as": "number"}}).inputs
+
+
+def test_texts_that_could_be_read_better_say_so():
+    numbers = [f"{i}.5" for i in range(60)]
+    days = [str(dt.date(2024, 1, 1) + dt.timedelta(days=i)) for i in range(60)]
+    frame = pl.DataFrame({"n": numbers, "d": days, "x": range(60), "y": [i % 2 == 0 for i in range(60)]})
+    reasons = {choice["column"]: choice["reason"] for choice in fit(frame).choices}
+    assert "read the column as numbers" in reasons["n"]
+    assert "read the column as dates" in reasons["d"]
+
+
+def test_values_that_float32_rounds_are_counted():
+    frame = pl.DataFrame({"t": [2**24 + i for i in range(10)], "z": [1e300, 1.0] * 5, "y": labels(10)})
+    reasons = {choice["column"]: choice["reason"] for choice in fit(frame).choices}
+    assert "5 values beyond 2^24 are rounded" in reasons["t"]
+    assert "5 infinite in float32" in reasons["z"]
+
+
 def test_overrides():
     plan = fit(
         mixed(),

@@ -209,6 +209,7 @@ def _choose(column: _Column) -> Choice:
 
 def _number(column: _Column) -> Choice:
     import numpy as np
+    import polars as pl
 
     column.steps.append(NumberStep(input=column.name, output=column.name))
     values = number(None, column.series)
@@ -220,11 +221,11 @@ def _number(column: _Column) -> Choice:
     notes = [f"{type_name(column.series.dtype)}, as it is"]
     if infinite := int(np.isinf(values).sum()):
         notes.append(f"{infinite} infinite in float32")
-    if type_name(column.series.dtype) not in ("float32", "float16", "int8", "int16", "uint8", "uint16"):
-        with np.errstate(invalid="ignore"):
-            rounded = int((np.abs(values[np.isfinite(values)]) > _EXACT).sum())
-        if rounded:
-            notes.append(f"{rounded} values beyond 2^24 are rounded to float32")
+    exact = column.series.cast(pl.Float64).to_numpy()
+    with np.errstate(invalid="ignore"):
+        rounded = int(((np.abs(exact) > _EXACT) & np.isfinite(values) & (values != exact)).sum())
+    if rounded:
+        notes.append(f"{rounded} values beyond 2^24 are rounded to float32")
     return _kept(column, "number", notes)
 
 
@@ -359,7 +360,8 @@ def _row_number(column: _Column) -> str | None:
         return None
     words = column.name.replace("-", "_").replace(" ", "_").lower().strip("_").split("_")
     camel = column.name.endswith(("Id", "ID")) and len(column.name) > 2
-    named = camel or not words[-1] or words[-1] in {"id", "key", "uuid", "index", "idx", "rowid", "rownum", "nr"}
+    unnamed = not words[-1] or words[0] == "unnamed:"  # the index that pandas writes first
+    named = camel or unnamed or words[-1] in {"id", "key", "uuid", "index", "idx", "rowid", "rownum", "nr"}
     if named and column.series.n_unique() == len(column.series):
         return "a different whole number in every row, and named like an identifier"
     return None
