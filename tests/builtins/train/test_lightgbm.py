@@ -101,6 +101,29 @@ def test_early_stopping_keeps_the_best_round(ctx, prepared):
     assert ctx.steps[-1] == (200, 200)
 
 
+def test_the_best_round_is_lightgbms(make_context, prepared):
+    for task, metric in (("binary", "auc"), ("binary", "average_precision"), ("regression", "l1")):
+        data = prepared(task, n=150, seed=11)
+        ctx = make_context(threads=1)
+        model = train(ctx, data, n_estimators=80, early_stopping_rounds=6, learning_rate=0.4, metric=metric)
+        codes = [data.plan.outputs.index(name) for name in data.plan.categorical]
+        options = model.info["parameters"] | {"num_threads": 1}
+        made = lightgbm.Dataset(data.matrix, data.plan.encode_target(data.raw).to_numpy(), categorical_feature=codes)
+        valid = made.create_valid(data.plan.matrix(data.raw_valid), data.plan.encode_target(data.raw_valid).to_numpy())
+        stop = lightgbm.early_stopping(6, verbose=False, min_delta=1e-11)
+        by_hand = lightgbm.train(options, made, 80, valid_sets=[valid], callbacks=[stop])
+        assert model.info["iterations"] == by_hand.best_iteration
+        assert ctx.metrics[f"valid.{metric}"][-1][1] == pytest.approx(by_hand.best_score["valid_0"][metric], rel=1e-11)
+
+
+def test_targets_that_are_missing_are_named(ctx, prepared):
+    data = prepared("binary")
+    frame = data.train.frame().with_columns(y=pl.when(pl.int_range(pl.len()) == 5).then(None).otherwise("y"))
+    stage = LightGBMTrainer(LightGBMTrainer.Config(**SMALL))
+    with pytest.raises(DataError, match="row 5: the target 'y' has no value in 1 of 300 rows"):
+        stage.run(ctx, data.plan, Dataset.from_frame(frame), data.valid)
+
+
 def test_without_validation_rows_all_rounds_are_used_and_it_says_so(ctx, prepared):
     data = prepared("binary")
     stage = LightGBMTrainer(LightGBMTrainer.Config(**SMALL))

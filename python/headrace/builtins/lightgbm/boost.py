@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import lightgbm
@@ -129,6 +129,13 @@ def _matrix(
             place=place,
             hint="Connect `plan`, `train_features` and `valid_features` from the same features stage.",
         )
+    unlabelled = rows[plan.target].is_null()
+    if unlabelled.any():
+        raise errors.DataError(
+            f"the target {plan.target!r} has no value in {unlabelled.sum()} of {rows.height} rows",
+            place=f"{place}, row {unlabelled.arg_max()}",
+            hint="Leave rows without a target out before the features stage.",
+        )
     matrix: npt.NDArray[np.float32] = rows.select(plan.outputs).to_numpy()
     return matrix.astype(np.float32, copy=False), rows[plan.target].cast(pl.Float64).to_numpy()
 
@@ -237,16 +244,11 @@ def _fit(
     valid: tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]] | None,
 ) -> tuple[lightgbm.Booster, int]:
     """The booster, and how many of its rounds to use."""
-    metric = f"valid.{options['metric']}"
-    callbacks: list[Callable[..., Any]] = [_Watch(ctx, metric, config.n_estimators)]
-    stops = valid is not None and config.early_stopping_rounds > 0
-    if stops and config.boosting == "dart":
+    patience = config.early_stopping_rounds if valid is not None else 0
+    if patience and config.boosting == "dart":
         ctx.log("early stopping is off: dart changes earlier trees, so an earlier round cannot be gone back to")
-        stops = False
-    if stops:
-        callbacks.append(lightgbm.early_stopping(config.early_stopping_rounds, verbose=False))
-    seen: dict[str, dict[str, list[float]]] = {}
-    callbacks.append(lightgbm.record_evaluation(seen))
+        patience = 0
+    watch = _Watch(ctx, f"valid.{options['metric']}", config.n_estimators, patience)
     sets = [lightgbm.Dataset(valid[0], valid[1], reference=data, free_raw_data=False)] if valid is not None else []
     try:
         booster = lightgbm.train(
@@ -255,7 +257,7 @@ def _fit(
             num_boost_round=config.n_estimators,
             valid_sets=sets,
             valid_names=["valid"] * len(sets),
-            callbacks=callbacks,
+            callbacks=[watch],
         )
     except lightgbm.basic.LightGBMError as error:
         raise errors.DataError(
@@ -263,29 +265,44 @@ def _fit(
             place=f"stage {ctx.stage}",
             hint="Look at the parameters that you set besides the defaults.",
         ) from error
-    best = booster.best_iteration if stops and booster.best_iteration > 0 else booster.current_iteration()
-    series = seen.get("valid", {}).get(str(options["metric"]), [])
-    if series and math.isfinite(series[best - 1]):
-        ctx.metric(metric, series[best - 1])
+    best = watch.best_round if patience and watch.best_round else booster.current_iteration()
+    if best in watch.values:
+        ctx.metric(watch.metric, watch.values[best])
     ctx.metric("rounds", best)
     ctx.progress(config.n_estimators, config.n_estimators)
     return booster, best
 
 
 class _Watch:
-    """Tells the run after each round how far it is and how good, and ends the training when the run is stopped."""
+    """Tells the run after each round how far it is and how good; ends the training early, or when the run is stopped.
 
-    order = 0  # before early stopping, which ends the round by raising
+    The best round is found here and not by LightGBM's own callback, because LightGBM adds up a metric in as many parts
+    as there are threads: a difference in its last bits must not decide how many rounds the model has.
+    """
+
     before_iteration = False
 
-    def __init__(self, ctx: StageContext, metric: str, rounds: int) -> None:
+    def __init__(self, ctx: StageContext, metric: str, rounds: int, patience: int) -> None:
         self.ctx = ctx
         self.metric = metric
         self.rounds = rounds
+        self.patience = patience
+        self.values: dict[int, float] = {}
+        self.best_round = 0
+        self._best = math.inf
 
     def __call__(self, env: lightgbm.callback.CallbackEnv) -> None:
         self.ctx.check_cancelled()
-        self.ctx.progress(env.iteration + 1, self.rounds)
+        round_ = env.iteration + 1
+        self.ctx.progress(round_, self.rounds)
         for entry in env.evaluation_result_list or ():
-            if math.isfinite(entry[2]):
-                self.ctx.metric(self.metric, entry[2], step=env.iteration + 1)
+            value = float(f"{entry[2]:.12g}")
+            if not math.isfinite(value):
+                continue
+            self.values[round_] = value
+            self.ctx.metric(self.metric, value, step=round_)
+            cost = -value if entry[3] else value
+            if cost < self._best:
+                self.best_round, self._best = round_, cost
+        if self.patience and self.best_round and round_ - self.best_round >= self.patience:
+            raise lightgbm.callback.EarlyStopException(self.best_round - 1, env.evaluation_result_list or [])

@@ -193,7 +193,9 @@ def _pipeline(config: _Config, plan: FeaturePlan, estimator: Any) -> tuple[Pipel
 
 def _fit(ctx: StageContext, pipeline: Pipeline, features: _Rows, target: npt.NDArray[Any], place: str) -> None:
     name = type(pipeline[-1]).__name__
-    with warnings.catch_warnings(record=True) as told, threadpool_limits(ctx.threads):
+    # One thread for products of matrices: on another number they add up in another order, and the model is another one.
+    limits = {"blas": 1, "openmp": ctx.threads}
+    with warnings.catch_warnings(record=True) as told, threadpool_limits(limits):
         warnings.simplefilter("always")
         try:
             pipeline.fit(features, target)
