@@ -69,7 +69,7 @@ FEATURES = take("plan", "train_features", "valid_features")
 
 TestIngestFiles = stage_conformance("ingest", "files", config={"path": "data.csv"}, prepare=files)
 TestIngestSql = stage_conformance(
-    "ingest", "sql", config={"url": "sqlite:///data.db", "query": "SELECT * FROM data"}, prepare=files
+    "ingest", "sql", config={"uri": "data.db", "query": "SELECT * FROM data ORDER BY rowid"}, prepare=files
 )
 TestValidateExpectations = stage_conformance(
     "validate", "expectations", config={"expect": {"columns": {"size": {"min": 0, "max": 50}}}}, inputs=take("data")

@@ -302,6 +302,13 @@ def test_inputs_that_do_not_fit(kit):
         assert re.search(says, said), said
 
 
+def test_a_config_that_is_not_valid(kit):
+    kit.stage()
+    conformance = stage_conformance("enrich", "doubler", config={"colunm": "x"})
+    said = kit.run(conformance, "test_config_survives_json")
+    assert "config of the test is not valid" in said["test_config_survives_json"]
+
+
 def test_inputs_may_be_made_when_they_are_needed(kit):
     made = []
 

@@ -172,8 +172,13 @@ class StageConformance:
 
     def test_config_survives_json(self) -> None:
         """A config is recorded, compared and sent to workers as JSON."""
+        from pydantic import ValidationError
+
         model = self.subject.contract.config
-        before = model.model_validate(dict(self.subject.config))
+        try:
+            before = model.model_validate(dict(self.subject.config))
+        except ValidationError as error:
+            fail(f"the config of the test is not valid: {error}", "Give `config` as headrace.toml would have it.")
         try:
             text = json.dumps(before.model_dump(mode="json"), allow_nan=False)
         except ValueError as error:
