@@ -68,6 +68,9 @@ def convert(pipeline: Any, features: int, classes: int, *, place: str) -> bytes:
     graph.input.append(helper.make_tensor_value_info("features", TensorProto.FLOAT, ["N", features]))
     _prune(graph)
     graph.name = "sklearn"
+    versions = {entry.domain: entry.version for entry in made.opset_import}
+    del made.opset_import[:]  # skl2onnx writes them in the order of a set, another one in each process
+    made.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in sorted(versions.items()))
     onnx.checker.check_model(made)
     data: bytes = made.SerializeToString(deterministic=True)
     return data
