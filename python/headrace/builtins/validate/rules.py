@@ -12,6 +12,7 @@ from headrace.builtins.validate.document import Expectation, Policy
 
 EXAMPLES = 10
 SHOWN = 3
+ONE_PASS = 1000
 _SINGULAR = {"are": "is", "have": "has", "do": "does", "repeat": "repeats", "break": "breaks"}
 Facts = Mapping[str, Any]
 
@@ -87,11 +88,18 @@ def try_rules(rules: Sequence[Rule], frame: pl.LazyFrame) -> list[Finding]:
 
 
 def _one_row(frame: pl.LazyFrame, asked: Mapping[str, pl.Expr]) -> dict[str, Any]:
-    if not asked:
-        return {}
-    # Positions instead of keys as names: keys are ours, but expressions keep their own output names apart.
-    answer = frame.select(e.alias(str(i)) for i, e in enumerate(asked.values())).collect(engine="streaming")
-    return dict(zip(asked, answer.row(0), strict=True))
+    found: dict[str, Any] = {}
+    # One pass for most tables. Polars' planning grows with the square of the number of expressions, so that very many
+    # are faster in several passes.
+    for some in _parts(list(asked.items())):
+        # Positions instead of keys as names: keys are ours, but expressions keep their own output names apart.
+        answer = frame.select(e.alias(str(i)) for i, (_, e) in enumerate(some)).collect(engine="streaming")
+        found |= zip((key for key, _ in some), answer.row(0), strict=True)
+    return found
+
+
+def _parts(asked: Sequence[tuple[str, pl.Expr]]) -> list[Sequence[tuple[str, pl.Expr]]]:
+    return [asked[i : i + ONE_PASS] for i in range(0, len(asked), ONE_PASS)]
 
 
 def _examples(

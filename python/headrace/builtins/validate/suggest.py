@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,8 @@ OFTEN = 10
 MARGIN = 0.5
 #: A share of missing values may double, and grow by so much.
 NULL_SLACK = 0.02
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
+_ONE_PASS = 400
 _ID_WORDS = ("id", "uuid", "guid", "key")
 _SHAPES = {
     "UUIDs": r"[0-9a-fA-F]{8}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{4}-[0-9a-fA-F]{12}",
@@ -56,7 +59,7 @@ def suggest(frame: SupportsArrowStream) -> str:
 
 
 def _facts(data: pl.DataFrame) -> dict[str, dict[str, Any]]:
-    """Counts and extremes of every column, in one pass."""
+    """Counts and extremes of every column, in one pass, or in several over very many columns."""
     columns = Columns.of(data.schema)
     asked: dict[str, pl.Expr] = {}
     for name, dtype in data.schema.items():
@@ -69,13 +72,18 @@ def _facts(data: pl.DataFrame) -> dict[str, dict[str, Any]]:
             asked |= {f"{at} min": finite.min(), f"{at} max": finite.max()}
             if dtype.is_float():
                 asked[f"{at} infinite"] = value.is_infinite().any()
-    row = columns.positional(data.lazy()).select(**asked).collect().row(0, named=True)
+    positional = columns.positional(data.lazy()).collect()
+    row: dict[str, Any] = {}
+    names = list(asked)
+    for start in range(0, len(names), _ONE_PASS):  # polars' planning grows with the square of the number of expressions
+        some = {name: asked[name] for name in names[start : start + _ONE_PASS]}
+        row |= positional.lazy().select(**some).collect().row(0, named=True)
     keys = ("missing", "values", "min", "max", "infinite")
     return {name: {key: row.get(f"{at} {key}") for key in keys} for name, at in columns.position.items()}
 
 
 def _section(name: str, dtype: pl.DataType, facts: Mapping[str, Any], rows: int, data: pl.DataFrame) -> str:
-    lines = [f"[columns.{_quote(name)}]"]
+    lines = [f"[columns.{name if _BARE.fullmatch(name) else _quote(name)}]"]
     if dtype.is_nested() or dtype in (pl.Object, pl.Binary, pl.Null):
         return "\n".join([*lines, f"# {type(dtype).__name__}: nothing to suggest", ""])
     lines.append(f"type = {_quote(family(dtype))}")
