@@ -125,18 +125,21 @@ def walked(tmp_path_factory) -> Path:
 
 @pytest.mark.slow
 @pytest.mark.e2e
+@pytest.mark.timeout(900)
 def test_the_tutorial_can_be_followed(walked):
     assert (walked / "museum" / ".headrace").is_dir()
 
 
 @pytest.mark.slow
 @pytest.mark.e2e
+@pytest.mark.timeout(900)
 def test_what_it_ends_with_is_the_example_plugin(walked):
     assert files_of(walked / "headrace-example") == files_of(EXAMPLE)
 
 
 @pytest.mark.slow
 @pytest.mark.e2e
+@pytest.mark.timeout(900)
 def test_the_second_run_executes_nothing_and_a_changed_key_only_what_depends_on_it(walked):
     journal = (walked / "museum" / "journal.jsonl").read_text()
     assert journal.count('"succeeded"') == 3
