@@ -293,6 +293,46 @@ def test_separators_quotes_and_commas(ctx, ingest):
     assert ingest({"a.csv": "a\n1\n\n3\n\n"}).frame()["a"].to_list() == [1, None, 3]
 
 
+def test_line_ends_and_byte_order_marks(ingest):
+    assert "carriage return" in error_of(ingest, {"mac.csv": "a,b\r1,2\r3,4\r"}).hint
+    frame = ingest({"a.csv": "\ufeff1,2\n3,4\n"}, has_header=False).frame()
+    assert frame.rows() == [(1, 2), (3, 4)]
+    assert ingest({"a.csv": '\ufeff"a","b"\r\n"1\r\n2",x\r\n'}).frame().rows() == [("1\r\n2", "x")]
+
+
+typed = {
+    "i": st.integers(-(2**63), 2**63 - 1),
+    "f": st.floats(allow_nan=False),
+    "b": st.booleans(),
+    "d": st.dates(dt.date(1000, 1, 1)),
+    "t": st.datetimes(NAIVE(1000, 1, 1)),
+    "s": st.text(alphabet="abc ,\"\n'é", min_size=1).map(lambda text: "s" + text),
+}
+
+
+@given(
+    st.lists(
+        st.fixed_dictionaries({name: st.none() | values for name, values in typed.items()}), min_size=1, max_size=6
+    ),
+    st.sampled_from(["copy", "reference"]),
+)
+@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_typed_columns_come_back_as_they_were(ingest, rows, record):
+    kinds = {"i": pl.Int64, "f": pl.Float64, "b": pl.Boolean, "d": pl.Date, "t": pl.Datetime("us"), "s": pl.String}
+    frame = pl.DataFrame(rows, schema=kinds)
+    found = ingest({"a.csv": frame.write_csv(datetime_format="%Y-%m-%dT%H:%M:%S%.6f")}, record=record).frame()
+    for name, dtype in kinds.items():
+        known = frame[name].drop_nulls()
+        if known.is_empty():
+            assert found[name].dtype == pl.String
+            assert found[name].null_count() == len(rows)
+        elif name == "f" and found[name].dtype == pl.Int64:
+            assert [float(v) for v in found[name].drop_nulls()] == known.to_list()
+        else:
+            assert found[name].dtype == dtype
+            assert found[name].to_list() == frame[name].to_list()
+
+
 def test_gzip_and_zstd(ingest):
     assert ingest({"a.csv.gz": gzip.compress(b"a,b\n1,x\n")}).frame().to_dicts() == [{"a": 1, "b": "x"}]
     packed = pa.compress(b"a,b\n1,x\n2,y\n", codec="zstd", asbytes=True)

@@ -1,6 +1,6 @@
 """The types of the columns of a CSV file, decided from all of its rows.
 
-Our own rules, in two passes over the text, because a guess from the first rows is a trap, and polars' guess from all
+Our own rules, in a few passes over the text, because a guess from the first rows is a trap, and polars' guess from all
 rows is slow and keeps silent about what it loses:
 
 - a marker of missing values ("NA", "null", "?" ...) in a column of numbers, booleans or dates is missing; in a column
@@ -13,6 +13,7 @@ rows is slow and keeps silent about what it loses:
 from __future__ import annotations
 
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -28,6 +29,7 @@ MARKERS = ("NA", "N/A", "n/a", "#N/A", "NaN", "nan", "null", "NULL", "Null", "No
 FEW_WORDS = 5
 #: ... and the numbers look measured, not like codes: more different ones than this, or most of them different.
 MANY_NUMBERS = 20
+ONE_PASS = 1000
 
 _LEADING_ZERO = r"^[+-]?0\d"
 _COMMA_NUMBER = r"^[+-]?\d+(?:,\d+)?$"
@@ -39,6 +41,7 @@ _ISO = {
     "Datetime[us]": rf"^{_DAY}(?:{_CLOCK})?$",
     "Datetime[us, UTC]": rf"^{_DAY}{_CLOCK}(?:Z|[+-]\d\d:?\d\d)$",
 }
+_DATEISH = r"^\d{1,4}[-/.]\d"
 _DAY_FIRST = r"^(?:1[3-9]|2\d|3[01])[/-]"
 _MONTH_FIRST = r"^\d{1,2}[/-](?:1[3-9]|2\d|3[01])[/-]"
 #: Pattern -> type, and the format without day and month.
@@ -92,6 +95,9 @@ def decide_types(file: SourceFile, names: Sequence[str], options: Mapping[str, A
     texts = [name for name in free if counts[name]["rest"] and counts[name]["integers"] < counts[name]["rest"]]
     for name, more in scan.count_others(texts).items():
         counts[name] |= more
+    dates = [name for name in texts if counts[name].get("dateish") == counts[name]["rest"]]
+    for name, more in scan.count_dates(dates).items():
+        counts[name] |= more
     for name in free:
         decided.types[name] = _type_of(name, counts[name], scan, decided)
     _take_markers(scan, [n for n in free if counts[n]["rest"] < counts[n]["values"]], decided)
@@ -103,6 +109,11 @@ def decide_types(file: SourceFile, names: Sequence[str], options: Mapping[str, A
     scan.refuse_mixed([name for name in free if decided.types[name] == "String"], counts)
     scan.refuse_unfit({n: t for n, t in dialect.types.items() if t in _NUMERIC})
     return decided
+
+
+def toml_key(text: str) -> str:
+    """The text as a TOML string, to be pasted into a spec."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def check_known(given: Mapping[str, str], names: Sequence[str], key: str, shown: str) -> None:
@@ -128,9 +139,8 @@ def _type_of(name: str, counts: Mapping[str, int], scan: _Scan, decided: Decided
         return None
     if counts["integers"] == rest:
         if counts["zeros"]:
-            note(
-                f'has whole numbers with leading zeros: kept as text (`types = {{ {name!r} = "Int64" }}` reads numbers)'
-            )
+            override = f'`types = {{ {toml_key(name)} = "Int64" }}`'
+            note(f"has whole numbers with leading zeros: kept as text ({override} reads them as numbers)")
             return "String"
         return "Int64"
     if counts["numbers"] == rest:
@@ -140,7 +150,7 @@ def _type_of(name: str, counts: Mapping[str, int], scan: _Scan, decided: Decided
         return "Float64"
     if counts["booleans"] == rest:
         return "Boolean"
-    if scan.dialect.parse_dates:
+    if counts.get("dateish") == rest:
         for kind in _ISO:
             if counts[kind] == rest and scan.parses(name, kind):
                 return kind
@@ -221,9 +231,14 @@ class _Scan:
         return text.cast(dtype, strict=False)
 
     def select(self, wanted: Mapping[str, pl.Expr]) -> dict[str, Any]:
-        with polars_errors(self.file):
-            frame = self.text().select(**wanted).collect(engine="streaming")
-        return {key: frame.get_column(key)[0] for key in wanted}
+        """One pass; several for very many expressions, because polars' planning grows with their square."""
+        found: dict[str, Any] = {}
+        names = list(wanted)
+        for start in range(0, len(names), ONE_PASS):
+            some = {name: wanted[name] for name in names[start : start + ONE_PASS]}
+            with polars_errors(self.file):
+                found |= self.text().select(**some).collect(engine="streaming").row(0, named=True)
+        return found
 
     def count(self, asked: Mapping[str, Mapping[str, pl.Expr]]) -> dict[str, dict[str, int]]:
         """Column -> question -> count, all in one pass."""
@@ -262,16 +277,20 @@ class _Scan:
                 "commas": rest.str.contains(_COMMA_NUMBER).sum(),
             }
             if self.dialect.parse_dates:
-                patterns = {
-                    **_ISO,
-                    **{pattern: pattern for pattern in _OTHER_DATES},
-                    "day_first": _DAY_FIRST,
-                    "month_first": _MONTH_FIRST,
-                }
-                # Most text is no date, and its first characters say so.
-                dateish = pl.when(rest.str.contains(r"^\d{1,4}[-/.]\d")).then(rest)
-                asked[name] |= {key: dateish.str.contains(pattern).sum() for key, pattern in patterns.items()}
+                asked[name]["dateish"] = rest.str.contains(_DATEISH).sum()
         return self.count(asked)
+
+    def count_dates(self, names: Sequence[str]) -> dict[str, dict[str, int]]:
+        """For columns whose every value begins like a date."""
+        patterns = {
+            **_ISO,
+            **{pattern: pattern for pattern in _OTHER_DATES},
+            "day_first": _DAY_FIRST,
+            "month_first": _MONTH_FIRST,
+        }
+        return self.count(
+            {name: {k: self.rest(name).str.contains(p).sum() for k, p in patterns.items()} for name in names}
+        )
 
     def parses(self, name: str, kind: str, form: str | None = None) -> bool:
         """Whether every value of the column is valid: 2023-02-30 looks like a date and is none."""
@@ -319,8 +338,8 @@ class _Scan:
                     f"column {name!r} mixes numbers and text: row {found['row']} (counted from 0) has {word[:60]!r}, "
                     f"while {numbers} of {values} values are numbers",
                     place=self.file.shown,
-                    hint=f"If it means a missing value, set `null_values = [{word[:60]!r}]`; if the column is text, "
-                    f'set `types = {{ {name!r} = "String" }}`; else mend the file.',
+                    hint=f"If it means a missing value, set `null_values = [{toml_key(word)}]`; if the column is text, "
+                    f'set `types = {{ {toml_key(name)} = "String" }}`; else mend the file.',
                 )
 
     def refuse_unfit(self, stated: Mapping[str, str]) -> None:

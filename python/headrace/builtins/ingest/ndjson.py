@@ -10,7 +10,7 @@ from typing import Any
 import polars as pl
 
 from headrace.builtins.ingest.csv_text import TextTable, not_utf8
-from headrace.builtins.ingest.csv_types import check_known
+from headrace.builtins.ingest.csv_types import check_known, toml_key
 from headrace.builtins.ingest.formats import Compression, open_unpacked
 from headrace.builtins.ingest.locate import SourceFile
 from headrace.builtins.ingest.polars_errors import polars_errors
@@ -141,7 +141,7 @@ def _type(name: str, kinds: Mapping[type, int], file: SourceFile, types: Mapping
         raise DataError(
             f"column {name!r} has {_WORDS[first[0]]} in line {first[1]} and {_WORDS[second[0]]} in line {second[1]}",
             place=file.shown,
-            hint=f'Mend the file, or read all of it as text with `types = {{ {name!r} = "String" }}`.',
+            hint=f'Mend the file, or read all of it as text with `types = {{ {toml_key(name)} = "String" }}`.',
         )
     if not found:
         return None

@@ -11,7 +11,7 @@ import polars as pl
 
 from headrace import Dataset
 from headrace.builtins.ingest.csv_text import TextTable, understand_csv
-from headrace.builtins.ingest.csv_types import CsvDialect
+from headrace.builtins.ingest.csv_types import CsvDialect, toml_key
 from headrace.builtins.ingest.formats import Format, Sniffed, open_unpacked, sniff
 from headrace.builtins.ingest.locate import NULL_PARTITION, SourceFile
 from headrace.builtins.ingest.ndjson import understand_ndjson
@@ -69,6 +69,13 @@ def read_files(files: Sequence[SourceFile], wanted: Wanted, log: Callable[[str],
         data = _read_streams(files, schema, constants)
     else:
         data = _read(files, _FORMATS[format_], options, copy=not reference)
+    counted_rows = sum(table.rows for table in tables)
+    if format_ in ("csv", "ndjson") and counted_rows != data.num_rows:
+        raise DataError(
+            f"the lines say {counted_rows} rows, and {data.num_rows} can be read",
+            place=", ".join(file.shown for file in files[:3]),
+            hint="End lines with a newline; a carriage return alone, as on old Macs, is none.",
+        )
     if data.num_rows == 0:
         raise DataError("there are no rows", place=", ".join(file.shown for file in files[:3]), hint="Check the data.")
     counted = "1 file" if len(files) == 1 else f"{len(files)} files"
@@ -194,7 +201,7 @@ def agree(files: Sequence[SourceFile], schemas: Sequence[Schema], *, text: bool,
                 raise DataError(
                     f"column {name!r} is {kind}, and {before} in {_first_with(files, schemas, name)!r}",
                     place=file.shown,
-                    hint=f'Set `types = {{ {name!r} = "String" }}` to read both as text, or mend the file.'
+                    hint=f'Set `types = {{ {toml_key(name)} = "String" }}` to read both as text, or mend the file.'
                     if text
                     else "Write the files with one type.",
                 )
