@@ -200,6 +200,21 @@ def test_object_collected_just_before_its_row_is_made_again(
         assert third.artifacts.verify(ref.digest)
 
 
+def test_row_collected_just_before_while_the_object_stays(
+    open_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch, record: Record
+) -> None:
+    """As where another artifact, or a package, has the same bytes."""
+    store, other = open_store(), open_store()
+    (ref,) = run(store, record, 1)
+    registry = Registry(other, who="somebody")
+    data = store.objects.read(store.artifacts.info(ref.digest).parts["document"].sha256)
+    registry.register("m", {"same-bytes": data}, about={}, model_digest="0" * 64)
+    assert store.artifacts.save(big(1)) == ref
+    collected_between(store, other, monkeypatch)
+    store.artifacts.flush()
+    assert other.artifacts.verify(ref.digest)
+
+
 def test_package_collected_just_before_it_is_registered(
     open_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
 ) -> None:

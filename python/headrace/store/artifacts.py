@@ -64,6 +64,32 @@ class Draft:
     fresh: bool
 
 
+@dataclass(frozen=True)
+class _Found:
+    """An artifact as its rows say, with the stamps of its objects' files (SHA-256 -> stamp)."""
+
+    info: ArtifactInfo
+    kept: Mapping[str, KeptPart]
+    stamps: Mapping[str, str]
+
+
+def _everything() -> sa.Select[Any]:
+    artifact, part, stamp = schema.artifacts, schema.parts, schema.stamps
+    about = (artifact.c.type_name, artifact.c.size.label("total"), artifact.c.created, artifact.c.collected)
+    own = (part.c.name, part.c.format, part.c.content, part.c.sha256, part.c.size, part.c.inline)
+    return (
+        sa.select(*about, *own, stamp.c.stamp)
+        .select_from(artifact)
+        .outerjoin(part, part.c.digest == artifact.c.digest)
+        .outerjoin(stamp, stamp.c.sha256 == part.c.sha256)
+        .where(artifact.c.digest == sa.bindparam("wanted"))
+        .order_by(part.c.name)
+    )
+
+
+_EVERYTHING = _everything()
+
+
 class Artifacts:
     """The artifacts of a store.
 
@@ -132,8 +158,7 @@ class Artifacts:
                 if ready:
                     if before is not None:
                         before(connection)
-                    for draft in drafts:
-                        self._record(connection, draft)
+                    self._record(connection, drafts)
                     if after is not None:
                         after(connection)
             if ready:
@@ -150,9 +175,10 @@ class Artifacts:
 
     def _draft(self, digest: str, writer: PartWriter) -> Draft:
         """Put an artifact's objects onto the disk, unless all of it is there already."""
-        known = self._live(digest)
-        if known is not None and self._whole(known[1].values()):
-            return Draft(known[0], writer, known[1], fresh=False)
+        if any(not part.is_inline for part in writer.parts.values()):
+            known = self._read(digest)  # not `_find`: the draft itself would answer
+            if known is not None and known.info.collected is None and self._is_whole(known):
+                return Draft(known.info.ref, writer, known.kept, fresh=False)
         kept = {part.name: keep_part(part, self._objects) for part in writer.parts.values()}
         ref = ArtifactRef(digest, writer.type_name, sum(part.size for part in kept.values()))
         return Draft(ref, writer, kept, fresh=True)
@@ -167,20 +193,20 @@ class Artifacts:
         parts = [part for draft in drafts for part in draft.kept.values() if part.inline is None]
         return all(self._objects.has(part.sha256, part.size) for part in parts)
 
-    def _record(self, connection: Connection, draft: Draft) -> None:
-        """Write the rows of an artifact, over those of one that is damaged or was collected."""
+    def _record(self, connection: Connection, drafts: Sequence[Draft]) -> None:
+        """Write the rows of artifacts, over those of such as are damaged or were collected."""
         table, now = schema.artifacts, time.time()
-        here = table.c.digest == draft.ref.digest
-        if not draft.fresh:
-            connection.execute(table.update().where(here).values(touched=now))
-            return
-        row = {"type_name": draft.ref.type_name, "size": draft.ref.size, "touched": now}
-        new = {"digest": draft.ref.digest, "created": now, **row}
-        connection.execute(self._database.insert_new(table), new)
-        # Whoever made the row, it is ours now until the transaction ends.
-        connection.execute(table.update().where(here).values(collected=None, **row))
-        connection.execute(schema.parts.delete().where(schema.parts.c.digest == draft.ref.digest))
-        rows = [{"digest": draft.ref.digest, **vars(part)} for part in draft.kept.values()]
+        known = [draft.ref.digest for draft in drafts if not draft.fresh]
+        if known:
+            connection.execute(table.update().where(table.c.digest.in_(known)).values(touched=now))
+        fresh = [draft for draft in drafts if draft.fresh]
+        if fresh:
+            times = {"created": now, "touched": now, "collected": None}
+            new = [{**vars(draft.ref), **times} for draft in fresh]
+            connection.execute(self._database.upsert(table, "type_name", "size", "touched", "collected"), new)
+            digests = [draft.ref.digest for draft in fresh]
+            connection.execute(schema.parts.delete().where(schema.parts.c.digest.in_(digests)))
+        rows = [{"digest": draft.ref.digest, **vars(part)} for draft in fresh for part in draft.kept.values()]
         if rows:
             connection.execute(schema.parts.insert(), rows)
 
@@ -193,7 +219,8 @@ class Artifacts:
         `CorruptObjectError` if its bytes are damaged.
         """
         digest = which.digest if isinstance(which, ArtifactRef) else which
-        info, kept = self._get(digest)
+        found = self._get(digest)
+        info = found.info
         if info.ref.type_name != cls.type_name:
             raise ArtifactError(
                 f"the artifact is a {info.ref.type_name}, and was read as a {cls.type_name}", place=f"artifact {digest}"
@@ -204,11 +231,11 @@ class Artifacts:
                 place=f"artifact {digest}",
                 hint="Run again to make it anew.",
             )
-        return cls.load(PartReader(kept, self._objects, f"artifact {digest}"))
+        return cls.load(PartReader(found.kept, self._objects, f"artifact {digest}"))
 
     def info(self, digest: str) -> ArtifactInfo:
         """What is known of an artifact. Raises `NotFoundError` if there is no record of it."""
-        return self._get(digest)[0]
+        return self._get(digest).info
 
     def verify(self, digest: str) -> bool:
         """Whether everything of an artifact is here and undamaged.
@@ -216,61 +243,60 @@ class Artifacts:
         A file that nobody wrote to since it was last read in full (see `Objects.stamp`) is not read again; any other
         is, and a damaged one is moved to quarantine.
         """
-        try:
-            info, kept = self._get(checked_digest(digest))
-        except NotFoundError:
-            return False
-        return info.collected is None and self._whole(kept.values())
+        found = self._find(checked_digest(digest))
+        return found is not None and found.info.collected is None and self._is_whole(found)
 
-    def _get(self, digest: str) -> tuple[ArtifactInfo, Mapping[str, KeptPart]]:
-        with self._lock:
-            draft = self._drafts.get(checked_digest(digest))
-        if draft is not None:
-            return ArtifactInfo(draft.ref, _described(draft.kept), time.time(), None), draft.kept
-        table = schema.artifacts
-        with self._database.read() as connection:
-            row = connection.execute(sa.select(table).where(table.c.digest == digest)).one_or_none()
-            kept = _kept(connection, digest) if row is not None else {}
-        if row is None:
+    def _get(self, digest: str) -> _Found:
+        found = self._find(checked_digest(digest))
+        if found is None:
             raise NotFoundError("the store does not know this artifact", place=f"artifact {digest}")
-        ref = ArtifactRef(row.digest, row.type_name, row.size)
-        return ArtifactInfo(ref, _described(kept), row.created, row.collected), kept
+        return found
 
-    def _live(self, digest: str) -> tuple[ArtifactRef, dict[str, KeptPart]] | None:
-        table = schema.artifacts
-        query = sa.select(table.c.digest, table.c.type_name, table.c.size)
-        query = query.where(table.c.digest == digest, table.c.collected.is_(None))
+    def _find(self, digest: str) -> _Found | None:
+        with self._lock:
+            draft = self._drafts.get(digest)
+        if draft is not None:
+            return _Found(ArtifactInfo(draft.ref, _described(draft.kept), time.time(), None), draft.kept, {})
+        return self._read(digest)
+
+    def _read(self, digest: str) -> _Found | None:
+        """Everything that the rows say about an artifact, by one query."""
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-            return None if row is None else (ArtifactRef(*row), _kept(connection, digest))
+            rows = connection.execute(_EVERYTHING, {"wanted": digest}).all()
+        if not rows:
+            return None
+        kept = {row.name: kept_part(row) for row in rows if row.name is not None}
+        ref = ArtifactRef(digest, rows[0].type_name, rows[0].total)
+        info = ArtifactInfo(ref, _described(kept), rows[0].created, rows[0].collected)
+        return _Found(info, kept, {row.sha256: row.stamp for row in rows if row.stamp is not None})
 
     # --- checking ---------------------------------------------------------------------------------------------------
 
-    def _whole(self, parts: Any) -> bool:
-        kept = list(parts)
-        if not all(inline_is_whole(part) for part in kept if part.inline is not None):
+    def _is_whole(self, found: _Found) -> bool:
+        parts = found.kept.values()
+        if not all(inline_is_whole(part) for part in parts if part.inline is not None):
             return False
-        return self.objects_are_whole({part.sha256: part.size for part in kept if part.inline is None})
+        return self._are_whole({part.sha256: part.size for part in parts if part.inline is None}, found.stamps)
 
-    def objects_are_whole(self, sizes: Mapping[str, int], *, read_all: bool = False) -> bool:
-        """Whether objects (SHA-256 -> size) are here and undamaged. `read_all`: take nothing on trust."""
-        if not sizes:
-            return True
+    def objects_are_whole(self, sizes: Mapping[str, int]) -> bool:
+        """Whether objects (SHA-256 -> size) are here and undamaged; files that nobody touched are not read again."""
         table = schema.stamps
         with self._database.read() as connection:
             rows = connection.execute(sa.select(table).where(table.c.sha256.in_(list(sizes)))).all()
-        trusted = {row.sha256: row.stamp for row in rows}
+        return self._are_whole(sizes, {row.sha256: row.stamp for row in rows})
+
+    def _are_whole(self, sizes: Mapping[str, int], trusted: Mapping[str, str]) -> bool:
         fresh: dict[str, str] = {}
         whole = True
         for sha256, size in sizes.items():
             before = self._objects.stamp(sha256)
-            if before is not None and before == trusted.get(sha256) and not read_all:
+            if before is not None and before == trusted.get(sha256):
                 continue
             if not self._objects.verify(sha256, size):
                 whole = False
             elif before is not None and self._objects.stamp(sha256) == before and self._objects.settled(before):
                 fresh[sha256] = before
-        if fresh and not self._database.read_only:
+        if fresh and self._database.takes_writes():
             self.remember(fresh)
         return whole
 
@@ -290,12 +316,6 @@ def _written(artifact: Artifact) -> PartWriter:
     writer = PartWriter(type_name)
     artifact.save(writer)
     return writer
-
-
-def _kept(connection: Connection, digest: str) -> dict[str, KeptPart]:
-    table = schema.parts
-    rows = connection.execute(sa.select(table).where(table.c.digest == digest).order_by(table.c.name))
-    return {row.name: kept_part(row) for row in rows}
 
 
 def kept_part(row: Row[Any]) -> KeptPart:

@@ -80,8 +80,11 @@ class Database:
             cursor.close()
 
         def begin(connection: Connection) -> None:
-            write = connection.get_execution_options().get("headrace_write", False)
-            connection.exec_driver_sql("BEGIN IMMEDIATE" if write else "BEGIN")
+            if connection.get_execution_options().get("headrace_write", False):
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:  # takes no lock and cannot fail: the short way is enough
+                raw: Any = connection.connection.dbapi_connection
+                raw.execute("BEGIN")
 
         sa.event.listen(engine, "connect", prepare)
         sa.event.listen(engine, "begin", begin)
@@ -141,6 +144,10 @@ class Database:
         """Raise `StoreError` if the store was opened read-only."""
         if self.read_only:
             raise StoreError("the store was opened read-only", place=self.place, hint="Open it for writing.")
+
+    def takes_writes(self) -> bool:
+        """Whether what may be written, but need not be, should be: false where the store lies read-only."""
+        return not self.read_only and (self.dialect != "sqlite" or os.access(self.place, os.W_OK))
 
     def share(self, connection: Connection) -> None:
         """In a writing transaction that refers to artifacts: keep the garbage collector out until it ends."""

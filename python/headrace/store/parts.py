@@ -40,6 +40,11 @@ class Part:
     data: bytes | None
     keep: Callable[[Objects], Blob] | None
 
+    @property
+    def is_inline(self) -> bool:
+        """Whether it becomes a row and no file."""
+        return self.format in _JSON_FORMATS and self.data is not None and len(self.data) < INLINE_BYTES
+
 
 @dataclass(frozen=True)
 class KeptPart:
@@ -131,7 +136,7 @@ def keep_part(part: Part, objects: Objects) -> KeptPart:
         blob = part.keep(objects)
     else:
         data = part.data or b""
-        if part.format in _JSON_FORMATS and len(data) < INLINE_BYTES:
+        if part.is_inline:
             return KeptPart(part.name, part.format, part.content, part.content, len(data), data)
         blob = objects.put_bytes(data)
     return KeptPart(part.name, part.format, part.content, blob.sha256, blob.size, None)

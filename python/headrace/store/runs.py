@@ -40,6 +40,22 @@ LEASE_SECONDS = 60.0
 _HEXADECIMAL = frozenset("0123456789abcdef")
 
 
+# What every commit says, put together once.
+_RENEW = (
+    schema.runs.update()
+    .where(
+        schema.runs.c.id == sa.bindparam("of_run"),
+        schema.runs.c.epoch == sa.bindparam("of_epoch"),
+        schema.runs.c.status == "running",
+    )
+    .values(lease_until=sa.bindparam("until"))
+)
+_ADD_STAGE = schema.stages.insert().values(
+    position=sa.select(sa.func.count()).where(schema.stages.c.run_id == sa.bindparam("of_run")).scalar_subquery()
+)
+_FORGET_OUTPUTS = schema.cache_outputs.delete().where(schema.cache_outputs.c.key == sa.bindparam("old_key"))
+
+
 @dataclass(frozen=True)
 class RunHandle:
     """The right to write to a run. `epoch` is the fencing token: a commit under another one is refused."""
@@ -134,11 +150,11 @@ class Runs:
 
         def before(connection: Connection) -> None:
             self._fence(connection, handle)
-            position = sa.select(sa.func.count()).where(schema.stages.c.run_id == handle.id).scalar_subquery()
-            connection.execute(schema.stages.insert().values(position=position), _stage_row(handle.id, record))
+            connection.execute(_ADD_STAGE, {**_stage_row(handle.id, record), "of_run": handle.id})
 
         def after(connection: Connection) -> None:
-            _check_live(connection, {str(row["digest"]) for row in arrows}, record.stage.name)
+            known = {draft.ref.digest for draft in drafts}
+            _check_live(connection, {str(row["digest"]) for row in arrows} - known, record.stage.name)
             if arrows:
                 connection.execute(schema.stage_artifacts.insert(), arrows)
             if numbers:
@@ -182,10 +198,12 @@ class Runs:
 
     def _fence(self, connection: Connection, handle: RunHandle) -> None:
         """Refuse unless the run is still this handle's; renew its lease on the way."""
-        table = schema.runs
-        mine = sa.and_(table.c.id == handle.id, table.c.epoch == handle.epoch, table.c.status == "running")
-        until = self._database.now(connection) + LEASE_SECONDS
-        if not connection.execute(table.update().where(mine).values(lease_until=until)).rowcount:
+        values = {
+            "of_run": handle.id,
+            "of_epoch": handle.epoch,
+            "until": self._database.now(connection) + LEASE_SECONDS,
+        }
+        if not connection.execute(_RENEW, values).rowcount:
             raise FencedError(
                 f"run {handle.id} does not belong to this process any more: it was declared dead, or it has ended",
                 hint="Nothing of it was committed since. Run again: it goes on from what was committed before.",
@@ -193,7 +211,7 @@ class Runs:
 
     def _remember(self, connection: Connection, key: str, outputs: Mapping[str, ArtifactRef]) -> None:
         connection.execute(self._database.upsert(schema.cache, "created"), {"key": key, "created": time.time()})
-        connection.execute(schema.cache_outputs.delete().where(schema.cache_outputs.c.key == key))
+        connection.execute(_FORGET_OUTPUTS, {"old_key": key})
         rows = [{"key": key, "name": name, "digest": ref.digest} for name, ref in outputs.items()]
         if rows:
             connection.execute(schema.cache_outputs.insert(), rows)
@@ -404,9 +422,11 @@ def _info(row: Row[Any], status: RunStatus, stages: tuple[StageRecord, ...]) -> 
 
 def _check_live(connection: Connection, digests: set[str], stage: str) -> None:
     """Refuse a record of artifacts that are not here: a reference must never dangle."""
+    if not digests:
+        return
     table = schema.artifacts
     query = sa.select(table.c.digest).where(table.c.digest.in_(sorted(digests)), table.c.collected.is_(None))
-    gone = digests - set(connection.execute(query).scalars()) if digests else set()
+    gone = digests - set(connection.execute(query).scalars())
     if gone:
         raise ArtifactError(
             f"an artifact of this stage is not in the store: {min(gone)}",

@@ -155,10 +155,10 @@ class Versions:
         with self._database.read() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
 
-    def is_whole(self, version: Version, *, read_all: bool = False) -> bool:
-        """Whether every file of a package is here and undamaged. `read_all`: read each byte."""
+    def is_whole(self, version: Version) -> bool:
+        """Whether every file of a package is here and undamaged."""
         files = version.manifest["files"].values()
-        return self._artifacts.objects_are_whole({f["sha256"]: f["size"] for f in files}, read_all=read_all)
+        return self._artifacts.objects_are_whole({f["sha256"]: f["size"] for f in files})
 
     # --- aliases ----------------------------------------------------------------------------------------------------
 
