@@ -597,7 +597,7 @@ def test_a_suggestion_is_sensible():
     )
     text = suggest(frame)
     assert "min_rows = 500" in text
-    assert '[columns."order_id"]\ntype = "text"\nnulls = false\nunique = true' in text
+    assert '[columns.order_id]\ntype = "text"\nnulls = false\nunique = true' in text
     assert 'min = { value = 0.0, policy = "warn" }  # 10 in the sample' in text, "amounts stay positive"
     assert 'max = { value = 150.0, policy = "warn" }  # 99 in the sample' in text, "half the width is added"
     assert 'min = { value = -100.0, policy = "warn" }' in text
