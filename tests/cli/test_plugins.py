@@ -112,8 +112,9 @@ def test_list_in_a_project_shows_what_it_disables(headrace, shiny, tmp_path):
         '[project]\nname = "p"\n[plugins]\ndisabled = ["headrace-shiny"]\n[ingest]\nuse = "files"\npath = "x"\n'
     )
     _, out, _ = headrace("list")
-    assert "disabled" in out
-    assert "enrich" not in out
+    lines = [line.split() for line in out.splitlines()]
+    assert ["headrace-shiny", "1.2", "disabled", "-"] in lines
+    assert ["enrich", "shiny", "headrace-shiny", "1.2"] not in lines
 
 
 def test_show(headrace, shiny):
