@@ -44,12 +44,15 @@ def read_file(
         raise DataError(found, place=str(path), hint="Name a Parquet, Arrow IPC, CSV or NDJSON file.")
     config = _config(project) | ({"format": stated} if stated else {})
     data = _read(project, file, config)
+    if not expected or not _is_text(file):
+        return data
+    found = {name: type_name(dtype) for name, dtype in data.lazy().collect_schema().items()}
     differing = {
         name: str(polars_type(wanted))
-        for name, wanted in (expected or {}).items()
-        if name in data.schema and not _fits(data, name, wanted)
+        for name, wanted in expected.items()
+        if name in found and not _fits(found[name], wanted)
     }
-    if differing and _is_text(file):
+    if differing:
         data = _read(project, file, config | {"types": {**config.get("types", {}), **differing}})
     return data
 
@@ -88,9 +91,8 @@ def _unheard(event: Event) -> None:
     """What the stage says is for the record of a run, and this is none."""
 
 
-def _fits(data: Dataset, name: str, wanted: str) -> bool:
-    found = family(type_name(data.lazy().collect_schema()[name]))
-    return found == family(wanted) or (found == "integer" and family(wanted) == "float")
+def _fits(found: str, wanted: str) -> bool:
+    return family(found) == family(wanted) or (family(found) == "integer" and family(wanted) == "float")
 
 
 def _is_text(file: Path) -> bool:
