@@ -372,7 +372,7 @@ def test_replacing_a_row_is_refused_too(registry: Registry) -> None:
     else:
         statement = "TRUNCATE alias_history"
     with pytest.raises(Exception, match="append-only"), database.write() as connection:
-        connection.exec_driver_sql(statement)
+        connection.core.exec_driver_sql(statement)
     assert len(registry.history("flights")) == 1
 
 

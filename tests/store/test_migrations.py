@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -57,9 +59,9 @@ def inventory(database: Database) -> set[tuple[str, ...]]:
     """Everything that the database itself says of its tables, indices, constraints and triggers."""
     with database.read() as connection:
         if database.dialect == "sqlite":
-            rows = connection.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master").all()
+            rows = connection.core.exec_driver_sql("SELECT type, name, tbl_name, sql FROM sqlite_master").all()
             return {(*row[:3], *sorted(clauses(row[3] or ""))) for row in rows}
-        return {tuple(map(str, row)) for query in POSTGRESQL_SAYS for row in connection.exec_driver_sql(query)}
+        return {tuple(map(str, row)) for query in POSTGRESQL_SAYS for row in connection.core.exec_driver_sql(query)}
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
@@ -72,16 +74,14 @@ def two_urls(request: pytest.FixtureRequest) -> tuple[str | None, str | None]:
 
 def test_both_ways_give_the_same_database(two_urls: tuple[str | None, str | None], tmp_path: Path) -> None:
     at_once, by_steps = make(two_urls[0], tmp_path / "a"), make(two_urls[1], tmp_path / "b")
-    with at_once.write() as connection:
-        schema.metadata.create_all(connection)
-        connection.execute(schema.alembic_version.insert().values(version_num=schema.REVISION))
+    versioning.prepare(at_once, tmp_path / "a", None)
     with by_steps.write() as connection:
-        upgrade.apply(connection)
+        upgrade.apply(connection.core)
     assert inventory(at_once) == inventory(by_steps)
     assert len(inventory(at_once)) > 40
     with by_steps.read() as connection:
-        assert connection.execute(sa.select(schema.alembic_version.c.version_num)).scalar_one() == schema.REVISION
-        found = compare_metadata(MigrationContext.configure(connection), schema.metadata)
+        assert connection.execute(sa.select(schema.alembic_version.c.version_num)).scalar_one() == versioning.REVISION
+        found = compare_metadata(MigrationContext.configure(connection.core), schema.metadata)
         assert [entry for entry in found if "alembic_version" not in str(entry)] == []
     for database in (at_once, by_steps):
         database.close()
@@ -96,7 +96,7 @@ def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
         shutil.copytree(upgrade.FOLDER, folder, dirs_exist_ok=True)
         (folder / "versions" / "r0002_second.py").write_text(SECOND.format(extra=extra))
         monkeypatch.setattr(upgrade, "apply", lambda connection: APPLY(connection, folder=folder))
-        monkeypatch.setattr(schema, "REVISION", "0002")
+        monkeypatch.setattr(versioning, "REVISION", "0002")
         return folder
 
     return install
@@ -157,17 +157,17 @@ def test_migration_that_is_killed_leaves_the_old_form(
     code = """
 import sys
 from pathlib import Path
-from headrace.store import Store, schema
+from headrace.store import Store, versioning
 from headrace.store.migrations import upgrade
 real = upgrade.apply
 upgrade.apply = lambda connection: real(connection, folder=Path(sys.argv[3]))
-schema.REVISION = "0002"
+versioning.REVISION = "0002"
 Store.open(Path(sys.argv[1]), url=sys.argv[2] or None)
 """
     done = subprocess.run([sys.executable, "-c", code, root, url or "", folder], check=False)
     assert done.returncode == -signal.SIGKILL
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(schema, "REVISION", "0001")
+        patch.setattr(versioning, "REVISION", "0001")
         with open_store() as store:
             assert store.runs.list()[0].status == "succeeded"
             assert store.fsck().ok
@@ -210,5 +210,12 @@ def test_backup_is_complete_before_the_migration(root: Path, second: Callable[..
     with pytest.raises(ZeroDivisionError):
         Store.open(root)
     (copy,) = (root / "backup").iterdir()
-    assert copy.stat().st_size >= 4096
-    assert copy.stat().st_size == (root / "headrace.db").stat().st_size
+    with contextlib.closing(sqlite3.connect(copy)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT count(*) FROM store_identity").fetchone() == (1,)
+
+
+def test_the_ddl_of_sqlite_is_that_of_the_tables() -> None:
+    """To write it anew: python -c "from headrace.store import schema; print(schema.sqlite_ddl(), end='')"."""
+    assert versioning.SQLITE_TABLES.read_text(encoding="utf-8") == schema.sqlite_ddl()

@@ -166,11 +166,13 @@ def test_read_only(open_store: Callable[..., Store], root: Path) -> None:
 
 
 MOUNTS = """\
-21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
 22 21 0:5 / /mnt/team rw - nfs4 server:/x rw
 23 21 0:6 / /mnt/win\\040dows rw,relatime - cifs //server/x rw
 24 22 0:7 / /mnt/team/local rw - xfs /dev/sdb rw
 25 21 0:8 / /home rw - fuse.sshfs host: rw
+26 21 0:9 / /over rw - nfs4 server:/y rw
+21 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
+27 21 0:10 / /over rw - xfs /dev/sdc rw
 """
 
 
@@ -180,6 +182,7 @@ MOUNTS = """\
         ("/srv/project", None),
         ("/mnt/teammate", None),
         ("/mnt/team/local/p", None),
+        ("/over/p", None),
         ("/mnt/team/p", "nfs4"),
         ("/mnt/team", "nfs4"),
         ("/mnt/win dows/p", "cifs"),
@@ -253,7 +256,7 @@ def test_pragmas(root: Path) -> None:
 
     with Store.open(root) as store, store.database.read() as connection:
         found = {
-            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            name: connection.core.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("journal_mode", "synchronous", "foreign_keys", "recursive_triggers", "busy_timeout")
         }
     journal = "wal" if sqlite3.sqlite_version_info >= (3, 51, 3) else "persist"

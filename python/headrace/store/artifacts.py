@@ -7,10 +7,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import sqlalchemy as sa
-
 from headrace.errors import ArtifactError, NotFoundError, StoreError
-from headrace.store import schema
+from headrace.store.database import to_items
 from headrace.store.objects import checked_digest
 from headrace.store.parts import KeptPart, PartReader, PartWriter, inline_is_whole, keep_part
 from headrace.types import Artifact, ArtifactRef
@@ -18,14 +16,35 @@ from headrace.types import Artifact, ArtifactRef
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from sqlalchemy.engine import Connection, Row
-
-    from headrace.store.database import Database
+    from headrace.store.database import Connection, Database
     from headrace.store.objects import Objects
 
 A = TypeVar("A", bound=Artifact)
 _ATTEMPTS = 5
 _DRAFT_BYTES = 32 << 20
+
+_COUNT_LIVE = """
+SELECT count(*) AS live FROM artifacts WHERE digest IN (SELECT value FROM json_each(:items)) AND collected IS NULL
+"""
+_PUT_ARTIFACT = """
+INSERT INTO artifacts (digest, type_name, size, created, touched) VALUES (:digest, :type_name, :size, :now, :now)
+ON CONFLICT (digest) DO UPDATE
+SET type_name = excluded.type_name, size = excluded.size, touched = excluded.touched, collected = NULL
+"""
+_ADD_PART = """
+INSERT INTO parts (digest, name, format, content, sha256, size, inline)
+VALUES (:digest, :name, :format, :content, :sha256, :size, :inline)
+"""
+_EVERYTHING = """
+SELECT a.type_name, a.size AS total, a.created, a.collected,
+    p.name, p.format, p.content, p.sha256, p.size, p.inline, s.stamp
+FROM artifacts AS a LEFT JOIN parts AS p ON p.digest = a.digest LEFT JOIN stamps AS s ON s.sha256 = p.sha256
+WHERE a.digest = :digest ORDER BY p.name
+"""
+_STAMPS = "SELECT sha256, stamp FROM stamps WHERE sha256 IN (SELECT value FROM json_each(:items))"
+_PUT_STAMP = """
+INSERT INTO stamps (sha256, stamp) VALUES (:sha256, :stamp) ON CONFLICT (sha256) DO UPDATE SET stamp = excluded.stamp
+"""
 
 
 @dataclass(frozen=True)
@@ -71,23 +90,6 @@ class _Found:
     info: ArtifactInfo
     kept: Mapping[str, KeptPart]
     stamps: Mapping[str, str]
-
-
-def _everything() -> sa.Select[Any]:
-    artifact, part, stamp = schema.artifacts, schema.parts, schema.stamps
-    about = (artifact.c.type_name, artifact.c.size.label("total"), artifact.c.created, artifact.c.collected)
-    own = (part.c.name, part.c.format, part.c.content, part.c.sha256, part.c.size, part.c.inline)
-    return (
-        sa.select(*about, *own, stamp.c.stamp)
-        .select_from(artifact)
-        .outerjoin(part, part.c.digest == artifact.c.digest)
-        .outerjoin(stamp, stamp.c.sha256 == part.c.sha256)
-        .where(artifact.c.digest == sa.bindparam("wanted"))
-        .order_by(part.c.name)
-    )
-
-
-_EVERYTHING = _everything()
 
 
 class Artifacts:
@@ -185,30 +187,21 @@ class Artifacts:
 
     def _are_ready(self, connection: Connection, drafts: Sequence[Draft]) -> bool:
         known = [draft.ref.digest for draft in drafts if not draft.fresh]
-        if known:
-            table = schema.artifacts
-            query = sa.select(sa.func.count()).where(table.c.digest.in_(known), table.c.collected.is_(None))
-            if connection.execute(query).scalar_one() != len(known):
-                return False
+        if known and connection.rows(_COUNT_LIVE, items=to_items(known))[0].live != len(known):
+            return False
         parts = [part for draft in drafts for part in draft.kept.values() if part.inline is None]
         return all(self._objects.has(part.sha256, part.size) for part in parts)
 
     def _record(self, connection: Connection, drafts: Sequence[Draft]) -> None:
         """Write the rows of artifacts, over those of such as are damaged or were collected."""
-        table, now = schema.artifacts, time.time()
-        known = [draft.ref.digest for draft in drafts if not draft.fresh]
-        if known:
-            connection.execute(table.update().where(table.c.digest.in_(known)).values(touched=now))
+        now = time.time()
+        known = [{"now": now, "digest": draft.ref.digest} for draft in drafts if not draft.fresh]
+        connection.run("UPDATE artifacts SET touched = :now WHERE digest = :digest", known)
         fresh = [draft for draft in drafts if draft.fresh]
-        if fresh:
-            times = {"created": now, "touched": now, "collected": None}
-            new = [{**vars(draft.ref), **times} for draft in fresh]
-            connection.execute(self._database.upsert(table, "type_name", "size", "touched", "collected"), new)
-            digests = [draft.ref.digest for draft in fresh]
-            connection.execute(schema.parts.delete().where(schema.parts.c.digest.in_(digests)))
-        rows = [{"digest": draft.ref.digest, **vars(part)} for draft in fresh for part in draft.kept.values()]
-        if rows:
-            connection.execute(schema.parts.insert(), rows)
+        connection.run(_PUT_ARTIFACT, [{**vars(draft.ref), "now": now} for draft in fresh])
+        connection.run("DELETE FROM parts WHERE digest = :digest", [{"digest": draft.ref.digest} for draft in fresh])
+        parts = [{"digest": draft.ref.digest, **vars(part)} for draft in fresh for part in draft.kept.values()]
+        connection.run(_ADD_PART, parts)
 
     # --- loading ----------------------------------------------------------------------------------------------------
 
@@ -262,7 +255,7 @@ class Artifacts:
     def _read(self, digest: str) -> _Found | None:
         """Everything that the rows say about an artifact, by one query."""
         with self._database.read() as connection:
-            rows = connection.execute(_EVERYTHING, {"wanted": digest}).all()
+            rows = connection.rows(_EVERYTHING, digest=digest)
         if not rows:
             return None
         kept = {row.name: kept_part(row) for row in rows if row.name is not None}
@@ -280,9 +273,8 @@ class Artifacts:
 
     def objects_are_whole(self, sizes: Mapping[str, int]) -> bool:
         """Whether objects (SHA-256 -> size) are here and undamaged; files that nobody touched are not read again."""
-        table = schema.stamps
         with self._database.read() as connection:
-            rows = connection.execute(sa.select(table).where(table.c.sha256.in_(list(sizes)))).all()
+            rows = connection.rows(_STAMPS, items=to_items(sizes))
         return self._are_whole(sizes, {row.sha256: row.stamp for row in rows})
 
     def _are_whole(self, sizes: Mapping[str, int], trusted: Mapping[str, str]) -> bool:
@@ -304,7 +296,7 @@ class Artifacts:
         """Keep the stamps of files that were just read in full."""
         rows = [{"sha256": sha256, "stamp": stamp} for sha256, stamp in sorted(stamps.items())]
         with self._database.write() as connection:
-            connection.execute(self._database.upsert(schema.stamps, "stamp"), rows)
+            connection.run(_PUT_STAMP, rows)
 
 
 def _written(artifact: Artifact) -> PartWriter:
@@ -318,7 +310,7 @@ def _written(artifact: Artifact) -> PartWriter:
     return writer
 
 
-def kept_part(row: Row[Any]) -> KeptPart:
+def kept_part(row: Any) -> KeptPart:
     """A row of `parts`."""
     inline = bytes(row.inline) if row.inline is not None else None
     return KeptPart(row.name, row.format, row.content, row.sha256, row.size, inline)

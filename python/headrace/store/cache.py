@@ -5,9 +5,6 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
-from headrace.store import schema
 from headrace.store.locks import holding, never
 from headrace.store.objects import checked_digest
 from headrace.types import ArtifactRef
@@ -19,6 +16,14 @@ if TYPE_CHECKING:
     from headrace.store.database import Database
 
 
+# One row for the key itself, so that a stage without outputs differs from one that is not known.
+_LOOK_UP = """
+SELECT o.name, a.digest, a.type_name, a.size, a.collected
+FROM cache AS c LEFT JOIN cache_outputs AS o ON o.key = c.key LEFT JOIN artifacts AS a ON a.digest = o.digest
+WHERE c.key = :key ORDER BY o.name
+"""
+
+
 class Cache:
     """The cache of a store. `Runs.commit_stage` fills it. Keys are 64 hexadecimal digits."""
 
@@ -28,18 +33,8 @@ class Cache:
 
     def lookup(self, key: str) -> Mapping[str, ArtifactRef] | None:
         """What is known under a key: output name -> artifact, by name; None if nothing is. The caller verifies them."""
-        output, artifact = schema.cache_outputs, schema.artifacts
-        # One row for the key itself, so that a stage without outputs differs from one that is not known.
-        query = (
-            sa.select(output.c.name, artifact.c.digest, artifact.c.type_name, artifact.c.size, artifact.c.collected)
-            .select_from(schema.cache)
-            .outerjoin(output, output.c.key == schema.cache.c.key)
-            .outerjoin(artifact, artifact.c.digest == output.c.digest)
-            .where(schema.cache.c.key == checked_digest(key))
-            .order_by(output.c.name)
-        )
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.rows(_LOOK_UP, key=checked_digest(key))
         if not rows or any(row.collected is not None for row in rows):
             return None
         return {row.name: ArtifactRef(row.digest, row.type_name, row.size) for row in rows if row.name is not None}
@@ -48,8 +43,8 @@ class Cache:
         """Know nothing under a key any more. The artifacts stay."""
         checked_digest(key)
         with self._database.write() as connection:
-            connection.execute(schema.cache_outputs.delete().where(schema.cache_outputs.c.key == key))
-            connection.execute(schema.cache.delete().where(schema.cache.c.key == key))
+            connection.run("DELETE FROM cache_outputs WHERE key = :key", {"key": key})
+            connection.run("DELETE FROM cache WHERE key = :key", {"key": key})
 
     @contextmanager
     def claim(self, key: str, check: Callable[[], None] = never) -> Iterator[None]:

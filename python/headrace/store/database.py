@@ -1,8 +1,11 @@
-"""The database: its engine, its pragmas, its transactions, and its errors in plain words.
+"""The database: its transactions, what may be said in them, and its errors in plain words.
 
-SQLite is one file in the store's folder; PostgreSQL is a URL. Only this module opens either. In SQLite every writing
-transaction begins with BEGIN IMMEDIATE, so that it waits for its turn at the start, where waiting is harmless, and
-never fails in the middle.
+SQLite is one file in the store's folder (`sqlite.py`); PostgreSQL is a URL (`postgresql.py`).
+
+A `Connection` takes two kinds of statements. What every run needs is SQL text, the same for both databases, and reaches
+SQLite through its own driver: importing SQLAlchemy takes longer than a run that has nothing to do. Everything else
+(looking things up for a person, fsck, gc, merging, migrations) is SQLAlchemy Core, imported when the first of it is
+executed, on the same connection and in the same transaction.
 """
 
 from __future__ import annotations
@@ -10,114 +13,71 @@ from __future__ import annotations
 import json
 import math
 import os
-import threading
+import sqlite3
+import sys
 import time
-from collections.abc import Iterator, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
-import sqlalchemy as sa
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, SQLAlchemyError
-from sqlalchemy.pool import QueuePool
-
-from headrace.errors import MissingExtraError, StoreError
+from headrace.errors import StoreError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
-    from sqlalchemy.engine import Connection, Engine
+    import sqlalchemy as sa
 
-SQLITE_FILE = "headrace.db"
-_WAL_IS_SOUND_FROM = (3, 51, 3)
-_BUSY_SECONDS = 60.0
-_JOURNAL_BYTES = 4 << 20
+BUSY_SECONDS = 60.0
 _ADVISORY_KEY = 0x6865616472616365  # "headrace": one lock for everything that must not meet the garbage collector
 
 
-class Database:
-    """One engine, made for one process. A forked child opens its own."""
+class ConstraintError(StoreError):
+    """A rule of the tables was broken: a key twice, a reference to nothing. The caller knows which, and says so."""
 
-    def __init__(self, engine: Engine, *, place: str, read_only: bool) -> None:
-        self.engine = engine
+
+class Connection(Protocol):
+    """One transaction. It ends with the block of `Database.read` or `Database.write` that gave it."""
+
+    @property
+    def core(self) -> sa.Connection:
+        """SQLAlchemy's view of the same transaction."""
+
+    def rows(self, sql: str, /, **parameters: Any) -> list[Any]:
+        """The rows of a query, columns as attributes. `:name` binds; `json_each(:items)` makes rows of a JSON list."""
+
+    def run(self, sql: str, rows: Mapping[str, Any] | Iterable[Mapping[str, Any]], /) -> int:
+        """Execute a statement for one mapping of parameters, or for each of several; how many rows it touched."""
+
+    def execute(self, statement: sa.Executable, parameters: Any = None, /) -> sa.CursorResult[Any]:
+        """Execute a statement of SQLAlchemy Core."""
+
+
+class Database(ABC):
+    """A place to keep rows, opened by one process. A forked child opens its own."""
+
+    dialect: str
+
+    def __init__(self, *, place: str, read_only: bool) -> None:
         self.place = place
         self.read_only = read_only
-        self.dialect = engine.dialect.name
         self._pid = os.getpid()
-        self._writer = engine.execution_options(headrace_write=True)
-        # One writer at a time in this process: threads queue here, where waking is immediate, instead of polling.
-        self._turn = threading.Lock()
 
-    @classmethod
-    def sqlite(cls, root: Path, *, read_only: bool = False) -> Database:
+    @staticmethod
+    def sqlite(root: Path, *, read_only: bool = False) -> Database:
         """The database in the store's folder."""
-        import sqlite3
+        from headrace.store.sqlite import SqliteDatabase
 
-        path = root / SQLITE_FILE
-        query = {"uri": "true", "mode": "ro" if read_only else "rwc"}
-        wal = sqlite3.sqlite_version_info >= _WAL_IS_SOUND_FROM
-        log = path.with_name(f"{path.name}-wal")
-        if wal and read_only and not os.access(root, os.W_OK) and not log.exists():
-            query["immutable"] = "1"  # in WAL mode SQLite needs to write beside the file otherwise
-        engine = sa.create_engine(
-            sa.URL.create("sqlite", database=path.absolute().as_uri(), query=query),
-            poolclass=QueuePool,
-            pool_size=4,
-            max_overflow=-1,
-            connect_args={"timeout": _BUSY_SECONDS, "check_same_thread": False},
-        )
+        return SqliteDatabase(root, read_only=read_only)
 
-        def prepare(connection: Any, _record: object) -> None:
-            connection.isolation_level = None  # transactions are begun below, by name
-            cursor = connection.cursor()
-            cursor.execute("PRAGMA foreign_keys=ON")
-            cursor.execute("PRAGMA recursive_triggers=ON")  # else INSERT OR REPLACE deletes past the triggers
-            cursor.execute("PRAGMA trusted_schema=OFF")
-            if not read_only:
-                # PERSIST flushes the journal's end, which DELETE leaves to chance, and spares two folder updates.
-                cursor.execute(f"PRAGMA journal_mode={'WAL' if wal else 'PERSIST'}")
-                cursor.execute(f"PRAGMA journal_size_limit={_JOURNAL_BYTES}")
-                cursor.execute("PRAGMA synchronous=FULL")
-            cursor.close()
-
-        def begin(connection: Connection) -> None:
-            if connection.get_execution_options().get("headrace_write", False):
-                connection.exec_driver_sql("BEGIN IMMEDIATE")
-            else:  # takes no lock and cannot fail: the short way is enough
-                raw: Any = connection.connection.dbapi_connection
-                raw.execute("BEGIN")
-
-        sa.event.listen(engine, "connect", prepare)
-        sa.event.listen(engine, "begin", begin)
-        return cls(engine, place=str(path), read_only=read_only)
-
-    @classmethod
-    def postgresql(cls, url: str, *, read_only: bool = False) -> Database:
+    @staticmethod
+    def postgresql(url: str, *, read_only: bool = False) -> Database:
         """A PostgreSQL database by URL. Raises `StoreError` for any other, `MissingExtraError` without a driver."""
-        try:
-            parsed = sa.make_url(url)
-        except ArgumentError as error:
-            raise StoreError(
-                "the store's URL cannot be read", place="[store] url", hint="Write postgresql://USER@HOST/DATABASE."
-            ) from error
-        if parsed.get_backend_name() != "postgresql":
-            raise StoreError(
-                f"the store's URL names {parsed.get_backend_name()!r}; only PostgreSQL is reached by URL",
-                place="[store] url",
-                hint="Leave the URL out: SQLite in the store's folder needs none.",
-            )
-        if parsed.drivername == "postgresql":
-            parsed = parsed.set(drivername="postgresql+psycopg")
-        try:
-            engine = sa.create_engine(parsed, pool_size=4, max_overflow=-1, pool_pre_ping=True)
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(
-                f"PostgreSQL needs the driver {error.name!r}", hint="pip install 'headrace[postgres]'"
-            ) from error
-        return cls(engine, place=parsed.render_as_string(hide_password=True), read_only=read_only)
+        from headrace.store.postgresql import PostgresqlDatabase
 
-    def close(self) -> None:
-        """Close every connection."""
-        self.engine.dispose()
+        return PostgresqlDatabase(url, read_only=read_only)
 
     # --- transactions -----------------------------------------------------------------------------------------------
 
@@ -125,7 +85,7 @@ class Database:
     def read(self) -> Iterator[Connection]:
         """A transaction that only reads."""
         self._check_process()
-        with self._explained(), self.engine.connect() as connection, connection.begin():
+        with self._explained(), self._transaction(write=False) as connection:
             yield connection
 
     @contextmanager
@@ -133,11 +93,7 @@ class Database:
         """A transaction that writes; in SQLite it is the only one anywhere. Keep it short: no files are read in it."""
         self._check_process()
         self.require_writable()
-        if self.dialect != "sqlite":
-            with self._explained(), self._writer.begin() as connection:
-                yield connection
-            return
-        with self._turn, self._explained(), self._writer.begin() as connection:
+        with self._explained(), self._transaction(write=True) as connection:
             yield connection
 
     def require_writable(self) -> None:
@@ -147,42 +103,47 @@ class Database:
 
     def takes_writes(self) -> bool:
         """Whether what may be written, but need not be, should be: false where the store lies read-only."""
-        return not self.read_only and (self.dialect != "sqlite" or os.access(self.place, os.W_OK))
+        return not self.read_only
 
     def share(self, connection: Connection) -> None:
         """In a writing transaction that refers to artifacts: keep the garbage collector out until it ends."""
         if self.dialect == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock_shared(_ADVISORY_KEY)))
+            connection.rows("SELECT pg_advisory_xact_lock_shared(:key)", key=_ADVISORY_KEY)
 
     def exclude(self, connection: Connection) -> None:
         """In a writing transaction: keep out everything that called `share`. In SQLite every writer is alone anyway."""
         if self.dialect == "postgresql":
-            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_ADVISORY_KEY)))
+            connection.rows("SELECT pg_advisory_xact_lock(:key)", key=_ADVISORY_KEY)
 
     def now(self, connection: Connection) -> float:
         """The time by the database's clock, in seconds since the epoch: what leases are measured by."""
         if self.dialect == "postgresql":
-            return float(connection.execute(sa.select(sa.extract("epoch", sa.func.clock_timestamp()))).scalar_one())
+            return float(connection.rows("SELECT extract(epoch FROM clock_timestamp()) AS now")[0].now)
         return time.time()
 
     def insert_new(self, table: sa.Table) -> Any:
-        """An INSERT that leaves a row alone that is already there."""
-        return self._insert(table).on_conflict_do_nothing()
-
-    def upsert(self, table: sa.Table, *changing: str) -> Any:
-        """An INSERT that overwrites the columns `changing` of a row that is already there."""
-        insert = self._insert(table)
-        keys = [column.name for column in table.primary_key]
-        return insert.on_conflict_do_update(index_elements=keys, set_={c: insert.excluded[c] for c in changing})
-
-    def _insert(self, table: sa.Table) -> Any:
+        """An INSERT of SQLAlchemy that leaves a row alone that is already there."""
         if self.dialect == "postgresql":
-            from sqlalchemy.dialects import postgresql  # 40 ms that a store in SQLite does not pay
+            from sqlalchemy.dialects import postgresql
 
-            return postgresql.insert(table)
+            return postgresql.insert(table).on_conflict_do_nothing()
         from sqlalchemy.dialects import sqlite
 
-        return sqlite.insert(table)
+        return sqlite.insert(table).on_conflict_do_nothing()
+
+    @abstractmethod
+    def close(self) -> None:
+        """Close every connection."""
+
+    @abstractmethod
+    def backup(self, target: Path) -> None:
+        """Copy the whole database into a new file, where it is a file."""
+
+    @abstractmethod
+    def _transaction(self, *, write: bool) -> AbstractContextManager[Connection]:
+        """Begin, and commit at the end of the block, or roll back where it raises."""
+
+    # --- errors -----------------------------------------------------------------------------------------------------
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
@@ -196,15 +157,24 @@ class Database:
     def _explained(self) -> Iterator[None]:
         try:
             yield
-        except IntegrityError:
-            raise  # the caller knows which of its rules was broken
-        except DBAPIError as error:
-            raise self._error(error) from error
-        except SQLAlchemyError as error:
-            raise StoreError(f"the database cannot be used: {error}", place=self.place) from error
+        except sqlite3.IntegrityError as error:
+            raise ConstraintError(f"the database refuses: {error}", place=self.place) from error
+        except sqlite3.Error as error:
+            raise self._error(str(error).strip() or type(error).__name__) from error
+        except Exception as error:
+            if "sqlalchemy" not in sys.modules:
+                raise
+            from sqlalchemy import exc
 
-    def _error(self, error: DBAPIError) -> StoreError:
-        said = str(error.orig).strip() or type(error.orig).__name__
+            if isinstance(error, exc.IntegrityError):
+                raise ConstraintError(f"the database refuses: {error.orig}", place=self.place) from error
+            if isinstance(error, exc.DBAPIError):
+                raise self._error(str(error.orig).strip() or type(error.orig).__name__) from error
+            if isinstance(error, exc.SQLAlchemyError):
+                raise self._error(str(error)) from error
+            raise
+
+    def _error(self, said: str) -> StoreError:
         for words, hint in _DATABASE_HINTS.items():
             if words in said:
                 return StoreError(f"the database cannot be used: {said}", place=self.place, hint=hint)
@@ -212,7 +182,7 @@ class Database:
 
 
 _DATABASE_HINTS: Mapping[str, str] = {
-    "locked": f"Another process has held it for more than {_BUSY_SECONDS:.0f} s: see whether one hangs, and end it.",
+    "locked": f"Another process has held it for more than {BUSY_SECONDS:.0f} s: see whether one hangs, and end it.",
     "full": "Make room on that disk (`headrace store gc` helps), then run again. Nothing was half-written.",
     "readonly": "The folder or its file system is read-only: change that, or choose another with `[store] path`.",
     "unable to open": "Check that the folder exists and that you may write there.",
@@ -257,3 +227,8 @@ def to_number(value: float) -> float | None:
 def from_number(value: float | None) -> float:
     """What `to_number` wrote."""
     return math.nan if value is None else value
+
+
+def to_items(values: Iterable[str]) -> str:
+    """Values for `json_each(:items)`."""
+    return json.dumps(list(values))

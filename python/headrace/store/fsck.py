@@ -205,13 +205,13 @@ def _check_database(state: _Check) -> None:
     stale = sa.select(output.c.key, output.c.digest).join(artifact, artifact.c.digest == output.c.digest)
     with store.database.read() as connection:
         if store.database.dialect == "sqlite":
-            for (text,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
+            for (text,) in connection.core.exec_driver_sql("PRAGMA integrity_check(20)"):
                 if text != "ok":
                     state.corrupt.append(Finding("database", store.database.place, str(text)))
-            for row in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            for row in connection.core.exec_driver_sql("PRAGMA foreign_key_check"):
                 detail = f"row {row[1]} refers to a row of {row[2]} that is not there"
                 state.dangling.append(Finding("row", f"table {row[0]}", detail))
-        for key, digest in connection.execute(stale.where(artifact.c.collected.is_not(None))):
+        for key, digest in connection.core.execute(stale.where(artifact.c.collected.is_not(None))):
             state.dangling.append(Finding("cache entry", f"key {key}", f"its artifact {digest} was collected"))
 
 

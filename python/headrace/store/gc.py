@@ -23,9 +23,7 @@ from headrace.store import schema
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from sqlalchemy.engine import Connection
-
-    from headrace.store.database import Database
+    from headrace.store.database import Connection, Database
     from headrace.store.objects import Blob
     from headrace.store.store import Store
 

@@ -5,10 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-import sqlalchemy as sa
-
 from headrace.errors import NotFoundError
-from headrace.store import schema
 from headrace.store.objects import checked_digest
 from headrace.store.runs import read_stages
 from headrace.types import ArtifactRef, ModelVersion, Outcome, StageInfo
@@ -19,6 +16,14 @@ if TYPE_CHECKING:
     from headrace.store.database import Database
 
 _SHORTEST_PREFIX = 4
+
+_VERSIONS = "SELECT model, number, package FROM versions WHERE model_digest = :digest ORDER BY model, number"
+_BEGINNING = "SELECT digest FROM artifacts WHERE digest LIKE :prefix ORDER BY digest LIMIT 6"
+# DISTINCT needs what it orders by among its columns, in PostgreSQL.
+_PLACES = """
+SELECT DISTINCT s.run_id, s.stage, r.project, r.ordinal FROM stage_artifacts AS s JOIN runs AS r ON r.id = s.run_id
+WHERE s.digest = :digest AND s.direction = :direction ORDER BY r.ordinal DESC, s.stage LIMIT :limit
+"""
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,9 @@ class Lineage:
 
     def versions(self, digest: str) -> list[ModelVersion]:
         """The registered versions whose model is this artifact."""
-        table = schema.versions
-        query = sa.select(table.c.model, table.c.number, table.c.package).order_by(table.c.model, table.c.number)
         with self._database.read() as connection:
-            rows = connection.execute(query.where(table.c.model_digest == checked_digest(digest)))
-            return [ModelVersion(*row) for row in rows]
+            rows = connection.rows(_VERSIONS, digest=checked_digest(digest))
+        return [ModelVersion(row.model, row.number, row.package) for row in rows]
 
     def resolve(self, prefix: str) -> str:
         """The digest of the one artifact whose digest begins so. Raises `NotFoundError` for none or several."""
@@ -67,31 +70,18 @@ class Lineage:
                 f"{prefix!r:.80} is not the beginning of a digest",
                 hint=f"Write at least {_SHORTEST_PREFIX} hexadecimal digits, as `headrace runs show` prints them.",
             )
-        table = schema.artifacts
-        query = sa.select(table.c.digest).where(table.c.digest.startswith(prefix)).order_by(table.c.digest).limit(6)
         with self._database.read() as connection:
-            found = list(connection.execute(query).scalars())
+            found = [str(row.digest) for row in connection.rows(_BEGINNING, prefix=f"{prefix}%")]
         if not found:
             raise NotFoundError(f"there is no artifact {prefix}", hint="`headrace runs show RUN` lists those of a run.")
         if len(found) > 1:
             listed = ", ".join(digest[: len(prefix) + 6] for digest in found[:5])
             raise NotFoundError(f"several artifacts begin with {prefix}: {listed}", hint="Write more of it.")
-        return str(found[0])
+        return found[0]
 
     def _steps(self, digest: str, direction: Literal["input", "output"], limit: int) -> list[Step]:
-        arrow, run = schema.stage_artifacts, schema.runs
-        query = (
-            sa.select(arrow.c.run_id, arrow.c.stage, run.c.project)
-            .join(run, run.c.id == arrow.c.run_id)
-            .where(arrow.c.digest == checked_digest(digest), arrow.c.direction == direction)
-            .order_by(run.c.ordinal.desc(), arrow.c.stage)
-            .distinct()
-            .limit(limit)
-        )
-        # DISTINCT needs what it orders by among its columns, in PostgreSQL.
-        query = query.add_columns(run.c.ordinal)
         with self._database.read() as connection:
-            places = connection.execute(query).all()
+            places = connection.rows(_PLACES, digest=checked_digest(digest), direction=direction, limit=limit)
             records = read_stages(connection, sorted({place.run_id for place in places}))
         found = []
         for place in places:

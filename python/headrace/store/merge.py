@@ -20,8 +20,7 @@ from headrace.store.versions import manifest_files
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from sqlalchemy.engine import Connection
-
+    from headrace.store.database import Connection
     from headrace.store.store import Store
 
 Rows = list[dict[str, Any]]

@@ -16,12 +16,8 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
-
 from headrace.errors import ArtifactError, FencedError, NotFoundError, StoreError
-from headrace.store import schema
-from headrace.store.database import from_json, from_number, to_json, to_number, to_text
+from headrace.store.database import ConstraintError, from_json, from_number, to_items, to_json, to_number, to_text
 from headrace.store.durable import explained
 from headrace.store.locks import FileLock, is_held
 from headrace.store.objects import checked_digest
@@ -31,29 +27,54 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from sqlalchemy.engine import Connection, Row
-
     from headrace.store.artifacts import Artifacts
-    from headrace.store.database import Database
+    from headrace.store.database import Connection, Database
 
 LEASE_SECONDS = 60.0
 _HEXADECIMAL = frozenset("0123456789abcdef")
+_ALL = 1 << 62
 
-
-# What every commit says, put together once.
-_RENEW = (
-    schema.runs.update()
-    .where(
-        schema.runs.c.id == sa.bindparam("of_run"),
-        schema.runs.c.epoch == sa.bindparam("of_epoch"),
-        schema.runs.c.status == "running",
-    )
-    .values(lease_until=sa.bindparam("until"))
-)
-_ADD_STAGE = schema.stages.insert().values(
-    position=sa.select(sa.func.count()).where(schema.stages.c.run_id == sa.bindparam("of_run")).scalar_subquery()
-)
-_FORGET_OUTPUTS = schema.cache_outputs.delete().where(schema.cache_outputs.c.key == sa.bindparam("old_key"))
+_ADD_RUN = """
+INSERT INTO runs
+    (id, ordinal, project, status, "trigger", started, epoch, host, lease_until, spec, provenance)
+VALUES
+    (:id, :ordinal, :project, :status, :trigger, :started, :epoch, :host, :lease_until, :spec, :provenance)
+"""
+_RENEW = "UPDATE runs SET lease_until = :until WHERE id = :id AND epoch = :epoch AND status = 'running'"
+_MARK_CRASHED = """
+UPDATE runs SET status = 'crashed', epoch = epoch + 1, ended = lease_until - :lease
+WHERE id = :id AND epoch = :epoch AND status = 'running'
+"""
+_RUNS = """
+SELECT * FROM runs
+WHERE id LIKE :beginning AND (CAST(:project AS text) IS NULL OR project = :project) ORDER BY ordinal DESC LIMIT :limit
+"""
+_ENDED = "SELECT * FROM runs WHERE id IN (SELECT value FROM json_each(:items)) AND status <> 'running'"
+_ADD_STAGE = """
+INSERT INTO stages
+    (run_id, name, position, kind, "use", distribution, version, config, outcome, why, "key", started, ended, attempts,
+     error, fingerprint)
+VALUES
+    (:run_id, :name, (SELECT count(*) FROM stages WHERE run_id = :run_id), :kind, :use, :distribution, :version,
+     :config, :outcome, :why, :key, :started, :ended, :attempts, :error, :fingerprint)
+"""
+_ADD_ARROW = """
+INSERT INTO stage_artifacts (run_id, stage, direction, name, position, digest)
+VALUES (:run_id, :stage, :direction, :name, :position, :digest)
+"""
+_ADD_METRIC = """
+INSERT INTO metrics (run_id, stage, name, position, value) VALUES (:run_id, :stage, :name, :position, :value)
+"""
+_PUT_KEY = """
+INSERT INTO cache ("key", created) VALUES (:key, :created) ON CONFLICT ("key") DO UPDATE SET created = excluded.created
+"""
+_ARROWS = """
+SELECT s.*, a.type_name, a.size FROM stage_artifacts AS s JOIN artifacts AS a ON a.digest = s.digest
+WHERE s.run_id IN (SELECT value FROM json_each(:items)) ORDER BY s.position
+"""
+_METRICS = "SELECT * FROM metrics WHERE run_id IN (SELECT value FROM json_each(:items)) ORDER BY position"
+_STAGES = "SELECT * FROM stages WHERE run_id IN (SELECT value FROM json_each(:items)) ORDER BY position"
+_LIVE = "SELECT digest FROM artifacts WHERE digest IN (SELECT value FROM json_each(:items)) AND collected IS NULL"
 
 
 @dataclass(frozen=True)
@@ -112,10 +133,10 @@ class Runs:
         try:
             with self._database.write() as connection:
                 self._database.share(connection)
-                last = connection.execute(sa.select(sa.func.max(schema.runs.c.ordinal))).scalar_one() or 0
+                last = connection.rows("SELECT max(ordinal) AS ordinal FROM runs")[0].ordinal or 0
                 row["ordinal"] = max(int(now * 1e6), last + 1)
                 row["lease_until"] = self._database.now(connection) + LEASE_SECONDS
-                connection.execute(schema.runs.insert(), row)
+                connection.run(_ADD_RUN, row)
         except BaseException:
             lock.release()
             raise
@@ -150,22 +171,20 @@ class Runs:
 
         def before(connection: Connection) -> None:
             self._fence(connection, handle)
-            connection.execute(_ADD_STAGE, {**_stage_row(handle.id, record), "of_run": handle.id})
+            connection.run(_ADD_STAGE, _stage_row(handle.id, record))
 
         def after(connection: Connection) -> None:
             known = {draft.ref.digest for draft in drafts}
             _check_live(connection, {str(row["digest"]) for row in arrows} - known, record.stage.name)
-            if arrows:
-                connection.execute(schema.stage_artifacts.insert(), arrows)
-            if numbers:
-                connection.execute(schema.metrics.insert(), numbers)
+            connection.run(_ADD_ARROW, arrows)
+            connection.run(_ADD_METRIC, numbers)
             if cache_key is not None:
                 self._remember(connection, cache_key, record.outputs)
 
         drafts = self._artifacts.drafts_of((*record.inputs.values(), *record.outputs.values()))
         try:
             self._artifacts.commit(drafts, before=before, after=after)
-        except IntegrityError as error:
+        except ConstraintError as error:
             raise StoreError(
                 f"run {handle.id} has a record of this stage already",
                 place=f"stage {record.stage.name}",
@@ -177,8 +196,8 @@ class Runs:
         try:
             with self._database.write() as connection:
                 self._fence(connection, handle)
-                here = schema.runs.c.id == handle.id
-                connection.execute(schema.runs.update().where(here).values(status=status, ended=time.time()))
+                row = {"id": handle.id, "status": status, "ended": time.time()}
+                connection.run("UPDATE runs SET status = :status, ended = :ended WHERE id = :id", row)
         finally:
             self._release(handle.id)
 
@@ -186,11 +205,8 @@ class Runs:
         """Mark the runs whose process is dead as crashed; returns their ids. Their commits are refused from now on."""
         crashed = []
         for run_id, epoch in self.dead():
-            table = schema.runs
-            still = sa.and_(table.c.id == run_id, table.c.epoch == epoch, table.c.status == "running")
             with self._database.write() as connection:
-                values = {"status": "crashed", "epoch": epoch + 1, "ended": table.c.lease_until - LEASE_SECONDS}
-                marked = connection.execute(table.update().where(still).values(values)).rowcount
+                marked = connection.run(_MARK_CRASHED, {"id": run_id, "epoch": epoch, "lease": LEASE_SECONDS})
             if marked:
                 crashed.append(run_id)
                 self._lock_path(run_id).unlink(missing_ok=True)
@@ -198,40 +214,33 @@ class Runs:
 
     def _fence(self, connection: Connection, handle: RunHandle) -> None:
         """Refuse unless the run is still this handle's; renew its lease on the way."""
-        values = {
-            "of_run": handle.id,
-            "of_epoch": handle.epoch,
-            "until": self._database.now(connection) + LEASE_SECONDS,
-        }
-        if not connection.execute(_RENEW, values).rowcount:
+        until = self._database.now(connection) + LEASE_SECONDS
+        if not connection.run(_RENEW, {"id": handle.id, "epoch": handle.epoch, "until": until}):
             raise FencedError(
                 f"run {handle.id} does not belong to this process any more: it was declared dead, or it has ended",
                 hint="Nothing of it was committed since. Run again: it goes on from what was committed before.",
             )
 
     def _remember(self, connection: Connection, key: str, outputs: Mapping[str, ArtifactRef]) -> None:
-        connection.execute(self._database.upsert(schema.cache, "created"), {"key": key, "created": time.time()})
-        connection.execute(_FORGET_OUTPUTS, {"old_key": key})
+        connection.run(_PUT_KEY, {"key": key, "created": time.time()})
+        connection.run("DELETE FROM cache_outputs WHERE key = :key", {"key": key})
         rows = [{"key": key, "name": name, "digest": ref.digest} for name, ref in outputs.items()]
-        if rows:
-            connection.execute(schema.cache_outputs.insert(), rows)
+        connection.run("INSERT INTO cache_outputs (key, name, digest) VALUES (:key, :name, :digest)", rows)
 
     # --- who lives ------------------------------------------------------------------------------------------------
 
     def live(self) -> list[str]:
         """The runs that are under way, by id."""
         dead = {run_id for run_id, _ in self.dead()}
-        query = sa.select(schema.runs.c.id).where(schema.runs.c.status == "running")
         with self._database.read() as connection:
-            return [run_id for run_id in connection.execute(query).scalars() if run_id not in dead]
+            rows = connection.rows("SELECT id FROM runs WHERE status = 'running'")
+        return [row.id for row in rows if row.id not in dead]
 
     def dead(self) -> Owners:
         """Running runs whose owner is dead: (id, epoch)."""
-        table = schema.runs
-        query = sa.select(table.c.id, table.c.epoch, table.c.host, table.c.lease_until)
         with self._database.read() as connection:
             now = self._database.now(connection)
-            rows = connection.execute(query.where(table.c.status == "running")).all()
+            rows = connection.rows("SELECT id, epoch, host, lease_until FROM runs WHERE status = 'running'")
         return [(row.id, row.epoch) for row in rows if self._is_dead(row.id, row.host, row.lease_until, now)]
 
     def _is_dead(self, run_id: str, host: str, lease_until: float, now: float) -> bool:
@@ -246,17 +255,13 @@ class Runs:
 
         Raises `NotFoundError` if there is none, or more than one of that beginning.
         """
-        table = schema.runs
-        query = sa.select(table).order_by(table.c.ordinal.desc())
-        if project is not None:
-            query = query.where(table.c.project == project)
         if which == "latest":
-            rows = self._rows(query.limit(1))
+            rows = self.list(1, project)
             if not rows:
                 raise NotFoundError("there is no run yet", hint="Start one: headrace run")
             return rows[0]
         known = bool(which) and set(which) <= _HEXADECIMAL
-        found = self._rows(query.where(table.c.id.startswith(which)).limit(6)) if known else []
+        found = self._rows(_RUNS, limit=6, project=project, beginning=f"{which}%") if known else []
         if not found:
             raise NotFoundError(f"there is no run {which!r:.60}", hint="See `headrace runs list`.")
         if len(found) > 1:
@@ -266,33 +271,27 @@ class Runs:
 
     def list(self, limit: int | None = 20, project: str | None = None) -> Infos:
         """The latest runs, newest first. A dead one is shown as crashed."""
-        table = schema.runs
-        query = sa.select(table).order_by(table.c.ordinal.desc()).limit(limit)
-        return self._rows(query if project is None else query.where(table.c.project == project))
+        return self._rows(_RUNS, limit=_ALL if limit is None else limit, project=project, beginning="%")
 
     def spec(self, run_id: str) -> Mapping[str, Any]:
         """The spec that a run was begun with. `run_id` is complete. Raises `NotFoundError`."""
-        query = sa.select(schema.runs.c.spec).where(schema.runs.c.id == run_id)
         with self._database.read() as connection:
-            text = connection.execute(query).scalar_one_or_none()
-        if text is None:
+            rows = connection.rows("SELECT spec FROM runs WHERE id = :id", id=run_id)
+        if not rows:
             raise NotFoundError(f"there is no run {run_id!r:.60}")
-        spec: Mapping[str, Any] = from_json(text)
+        spec: Mapping[str, Any] = from_json(rows[0].spec)
         return spec
 
-    def _rows(self, query: sa.Select[Any]) -> Infos:
+    def _rows(self, query: str, **parameters: Any) -> Infos:
         with self._database.read() as connection:
-            rows = connection.execute(query).all()
+            rows = connection.rows(query, **parameters)
             now = self._database.now(connection)
             stages = read_stages(connection, [row.id for row in rows])
         suspects = [r.id for r in rows if r.status == "running" and self._is_dead(r.id, r.host, r.lease_until, now)]
-        ended: dict[str, Row[Any]] = {}
+        ended: dict[str, Any] = {}
         if suspects:  # one that finished between our query and our look at its lock is not dead
-            table = schema.runs
             with self._database.read() as connection:
-                over = sa.and_(table.c.id.in_(suspects), table.c.status != "running")
-                again = connection.execute(sa.select(table).where(over))
-                ended = {row.id: row for row in again}
+                ended = {row.id: row for row in connection.rows(_ENDED, items=to_items(suspects))}
                 if ended:
                     stages |= read_stages(connection, list(ended))
         infos = []
@@ -358,18 +357,15 @@ def read_stages(connection: Connection, run_ids: Sequence[str]) -> dict[str, tup
     if not run_ids:
         return {}
     refs: dict[tuple[str, str, str], dict[str, ArtifactRef]] = {}
-    arrow, artifact = schema.stage_artifacts, schema.artifacts
-    query = sa.select(arrow, artifact.c.type_name, artifact.c.size).join(artifact, artifact.c.digest == arrow.c.digest)
-    for row in connection.execute(query.where(arrow.c.run_id.in_(run_ids)).order_by(arrow.c.position)):
+    items = to_items(run_ids)
+    for row in connection.rows(_ARROWS, items=items):
         place = refs.setdefault((row.run_id, row.stage, row.direction), {})
         place[row.name] = ArtifactRef(row.digest, row.type_name, row.size)
     numbers: dict[tuple[str, str], dict[str, float]] = {}
-    metric = schema.metrics
-    for row in connection.execute(sa.select(metric).where(metric.c.run_id.in_(run_ids)).order_by(metric.c.position)):
+    for row in connection.rows(_METRICS, items=items):
         numbers.setdefault((row.run_id, row.stage), {})[row.name] = from_number(row.value)
     found: dict[str, list[StageRecord]] = {}
-    table = schema.stages
-    for row in connection.execute(sa.select(table).where(table.c.run_id.in_(run_ids)).order_by(table.c.position)):
+    for row in connection.rows(_STAGES, items=items):
         record = StageRecord(
             stage=stage_info(row),
             outcome=row.outcome,
@@ -388,7 +384,7 @@ def read_stages(connection: Connection, run_ids: Sequence[str]) -> dict[str, tup
     return {run_id: tuple(records) for run_id, records in found.items()}
 
 
-def stage_info(row: Row[Any]) -> StageInfo:
+def stage_info(row: Any) -> StageInfo:
     """The `StageInfo` of a row of `stages`."""
     return StageInfo(row.name, row.kind, row.use, row.distribution, row.version, from_json(row.config))
 
@@ -413,7 +409,7 @@ def _stage_row(run_id: str, record: StageRecord) -> dict[str, Any]:
     }
 
 
-def _info(row: Row[Any], status: RunStatus, stages: tuple[StageRecord, ...]) -> RunInfo:
+def _info(row: Any, status: RunStatus, stages: tuple[StageRecord, ...]) -> RunInfo:
     ended = row.ended
     if status == "crashed" and ended is None:
         ended = row.lease_until - LEASE_SECONDS  # when it was last heard of
@@ -424,9 +420,7 @@ def _check_live(connection: Connection, digests: set[str], stage: str) -> None:
     """Refuse a record of artifacts that are not here: a reference must never dangle."""
     if not digests:
         return
-    table = schema.artifacts
-    query = sa.select(table.c.digest).where(table.c.digest.in_(sorted(digests)), table.c.collected.is_(None))
-    gone = digests - set(connection.execute(query).scalars())
+    gone = digests - {row.digest for row in connection.rows(_LIVE, items=to_items(digests))}
     if gone:
         raise ArtifactError(
             f"an artifact of this stage is not in the store: {min(gone)}",

@@ -28,9 +28,6 @@ from sqlalchemy import (
 if TYPE_CHECKING:
     from sqlalchemy.engine import Connection
 
-REVISION = "0001"
-"""What `alembic_version` holds in a database that this code can use as it is."""
-
 metadata = MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_N_name)s",
@@ -259,6 +256,22 @@ _POSTGRESQL = (
 def append_only_statements(table: str, dialect: str) -> tuple[str, ...]:
     """The DDL that makes one of `APPEND_ONLY` so. The names are constants of this module, never input."""
     return tuple(text.format(table) for text in (_SQLITE if dialect == "sqlite" else _POSTGRESQL))
+
+
+def sqlite_ddl() -> str:
+    """The statements that make all tables in SQLite: what `sqlite_tables.sql` holds."""
+    from sqlalchemy.dialects import sqlite
+    from sqlalchemy.schema import CreateIndex, CreateTable
+
+    statements: list[str] = []
+    for table in metadata.sorted_tables:
+        statements.append(str(CreateTable(table).compile(dialect=sqlite.dialect())).strip())
+        indexes = sorted(table.indexes, key=lambda index: str(index.name))
+        statements += [str(CreateIndex(index).compile(dialect=sqlite.dialect())) for index in indexes]
+        if table.name in APPEND_ONLY:
+            statements += append_only_statements(table.name, "sqlite")
+    lines = "\n".join(f"{statement};" for statement in statements)
+    return "\n".join(line.rstrip().replace("\t", "    ") for line in lines.splitlines()) + "\n"
 
 
 def _guard(table: Table, connection: Connection, **_: object) -> None:

@@ -1,32 +1,33 @@
 """Which form the database has, and how it is brought to the one that this code needs.
 
-A new database is made from the tables as they are; Alembic, which takes long to import, is only needed where an older
-one has to be migrated. A newer one is refused.
+A new database is made from the tables as they are; SQLAlchemy and Alembic, which take long to import, are only needed
+where an older one has to be migrated. A newer one is refused.
 """
 
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-import sqlalchemy as sa
-
 from headrace.errors import StoreError, StoreFormatError
-from headrace.store import schema
 from headrace.store.folder import new_identity
+from headrace.store.sqlite import SqliteConnection
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from headrace.store.database import Connection, Database
 
-    from sqlalchemy.engine import Connection
 
-    from headrace.store.database import Database
+REVISION = "0001"
+"""What `alembic_version` holds in a database that this code can use as it is."""
+SQLITE_TABLES = Path(__file__).with_name("sqlite_tables.sql")
+"""The tables of `schema.py` as SQLite's DDL, so that a new store needs no SQLAlchemy. A test compares the two."""
 
 
 def current_revision(database: Database, root: Path, identity: str) -> bool:
     """Whether the database has the form that this code needs. Raises `StoreError` if it belongs to another store."""
     with database.read() as connection:
-        if _revision(connection) != schema.REVISION:
+        if _revision(connection) != REVISION:
             return False
         _check_identity(database, connection, root, identity)
         return True
@@ -39,7 +40,7 @@ def prepare(database: Database, root: Path, identity: str | None) -> str:
         found = _revision(connection)
         if found is None:
             return _make(database, connection, root, identity)
-        if found == schema.REVISION:
+        if found == REVISION:
             return _check_identity(database, connection, root, identity)
     from headrace.store.migrations.upgrade import upgrade
 
@@ -55,17 +56,21 @@ def _make(database: Database, connection: Connection, root: Path, identity: str 
             place=database.place,
             hint="Put the database file back from a copy, or move the whole folder away and run again.",
         )
-    schema.metadata.create_all(connection, checkfirst=False)
+    if isinstance(connection, SqliteConnection):
+        connection.script(SQLITE_TABLES.read_text(encoding="utf-8"))
+    else:
+        from headrace.store.schema import metadata
+
+        metadata.create_all(connection.core, checkfirst=False)
     chosen = identity or new_identity().id
-    connection.execute(schema.alembic_version.insert().values(version_num=schema.REVISION))
-    connection.execute(
-        schema.store_identity.insert().values(id=chosen, created=time.time(), origin=str(root.resolve()))
-    )
+    connection.run("INSERT INTO alembic_version (version_num) VALUES (:revision)", {"revision": REVISION})
+    row = {"id": chosen, "created": time.time(), "origin": str(root.resolve())}
+    connection.run("INSERT INTO store_identity (id, created, origin) VALUES (:id, :created, :origin)", row)
     return chosen
 
 
 def _check_identity(database: Database, connection: Connection, root: Path, identity: str | None) -> str:
-    row = connection.execute(sa.select(schema.store_identity.c.id, schema.store_identity.c.origin)).one()
+    (row,) = connection.rows("SELECT id, origin FROM store_identity")
     if identity is None and database.dialect == "sqlite":
         return str(row.id)  # killed between the database and the format file
     if row.id != identity and not (identity is None and row.origin == str(root.resolve())):
@@ -79,17 +84,17 @@ def _check_identity(database: Database, connection: Connection, root: Path, iden
 
 def _revision(connection: Connection) -> str | None:
     """What `alembic_version` says; None in an empty database. Raises `StoreFormatError` for a newer one."""
-    if connection.dialect.name == "postgresql":
-        there = connection.execute(sa.select(sa.func.to_regclass("alembic_version"))).scalar_one() is not None
+    if isinstance(connection, SqliteConnection):
+        query = "SELECT 1 AS there FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'"
     else:
-        query = sa.text("SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name = 'alembic_version'")
-        there = bool(connection.execute(query).scalar_one())
-    if not there:
+        query = "SELECT 1 AS there WHERE to_regclass('alembic_version') IS NOT NULL"
+    if not connection.rows(query):
         return None
-    found = connection.execute(sa.select(schema.alembic_version.c.version_num)).scalar_one_or_none()
-    if found is None or found > schema.REVISION:
+    rows = connection.rows("SELECT version_num FROM alembic_version")
+    found = rows[0].version_num if rows else None
+    if found is None or found > REVISION:
         raise StoreFormatError(
-            f"the database has the form {found}; this headrace knows forms up to {schema.REVISION}",
+            f"the database has the form {found}; this headrace knows forms up to {REVISION}",
             place="alembic_version",
             hint="Use the newer headrace that wrote it: pip install --upgrade headrace",
         )

@@ -10,24 +10,41 @@ import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError
-
 from headrace.errors import AliasConflictError, RegistryError, StoreError
-from headrace.store import schema
-from headrace.store.database import from_json, to_json, to_text
+from headrace.store.database import ConstraintError, from_json, to_json, to_text
 from headrace.types import AliasMove
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from sqlalchemy.engine import Connection, Row
-
     from headrace.store.artifacts import Artifacts
-    from headrace.store.database import Database
+    from headrace.store.database import Connection, Database
     from headrace.store.objects import Blob, Objects
 
 _ATTEMPTS = 5
+
+_ADD_MODEL = "INSERT INTO models (name, last_number) VALUES (:name, 0) ON CONFLICT DO NOTHING"
+_VERSION_OF_PACKAGE = "SELECT * FROM versions WHERE model = :model AND package = :package"
+_ADD_VERSION = """
+INSERT INTO versions (model, number, package, model_digest, manifest, run_id, who, created)
+VALUES (:model, :number, :package, :model_digest, :manifest, :run_id, :who, :created)
+"""
+_ADD_FILE = """
+INSERT INTO package_files (package, name, sha256, size) VALUES (:package, :name, :sha256, :size) ON CONFLICT DO NOTHING
+"""
+_ALIAS = "SELECT number FROM aliases WHERE model = :model AND alias = :alias"
+_ADD_ALIAS = "INSERT INTO aliases (model, alias, number, rev) VALUES (:model, :alias, :number, :rev)"
+_SWAP_ALIAS = """
+UPDATE aliases SET number = :to, rev = :rev
+WHERE model = :model AND alias = :alias AND number = :from AND rev = :expected
+"""
+_ADD_MOVE = """
+INSERT INTO alias_history (model, alias, rev, number, previous, action, who, why, gate, run_id, at)
+VALUES (:model, :alias, :rev, :number, :previous, :action, :who, :why, :gate, :run_id, :at)
+"""
+_HISTORY = "SELECT * FROM alias_history WHERE model = :model ORDER BY at DESC, alias, rev DESC"
+# The revision knows the order even where the clock was set back.
+_HISTORY_OF_ALIAS = "SELECT * FROM alias_history WHERE model = :model AND alias = :alias ORDER BY rev DESC"
 
 
 @dataclass(frozen=True)
@@ -100,20 +117,16 @@ class Versions:
 
     def _lock_model(self, connection: Connection, model: str, package: str) -> Version | None:
         """Let one registration of a model go on at a time; give the version that the package has already."""
-        connection.execute(self._database.insert_new(schema.models), {"name": model, "last_number": 0})
-        here = schema.models.c.name == model
-        same = schema.models.update().where(here).values(last_number=schema.models.c.last_number)
-        connection.execute(same)  # locks the row in PostgreSQL; SQLite has one writer anyway
-        table = schema.versions
-        query = sa.select(table).where(table.c.model == model, table.c.package == package)
-        row = connection.execute(query).one_or_none()
-        return None if row is None else _version(row)
+        connection.run(_ADD_MODEL, {"name": model})
+        # Locks the row in PostgreSQL; SQLite has one writer anyway.
+        connection.run("UPDATE models SET last_number = last_number WHERE name = :name", {"name": model})
+        for row in connection.rows(_VERSION_OF_PACKAGE, model=model, package=package):
+            return _version(row)
+        return None
 
     def _insert(self, connection: Connection, version: Version, blobs: Mapping[str, Blob]) -> Version:
-        table = schema.models
-        here = table.c.name == version.model
-        connection.execute(table.update().where(here).values(last_number=table.c.last_number + 1))
-        number = connection.execute(sa.select(table.c.last_number).where(here)).scalar_one()
+        connection.run("UPDATE models SET last_number = last_number + 1 WHERE name = :name", {"name": version.model})
+        number = connection.rows("SELECT last_number FROM models WHERE name = :name", name=version.model)[0].last_number
         row = {
             "model": version.model,
             "number": number,
@@ -124,36 +137,33 @@ class Versions:
             "who": to_text(version.who),
             "created": version.created,
         }
-        connection.execute(schema.versions.insert(), row)
+        connection.run(_ADD_VERSION, row)
         files = [
             {"package": version.package, "name": name, "sha256": blob.sha256, "size": blob.size}
             for name, blob in blobs.items()
         ]
-        if files:
-            connection.execute(self._database.insert_new(schema.package_files), files)
+        connection.run(_ADD_FILE, files)
         return Version(**{**vars(version), "number": number})
 
     def get(self, model: str, number: int) -> Version | None:
         """A version, or None."""
-        table = schema.versions
-        query = sa.select(table).where(table.c.model == model, table.c.number == number)
         with self._database.read() as connection:
-            row = connection.execute(query).one_or_none()
-        return None if row is None else _version(row)
+            rows = connection.rows(
+                "SELECT * FROM versions WHERE model = :model AND number = :number", model=model, number=number
+            )
+        return _version(rows[0]) if rows else None
 
     def of(self, model: str) -> list[Version]:
         """The versions of a model, by number."""
-        table = schema.versions
-        query = sa.select(table).where(table.c.model == model).order_by(table.c.number)
         with self._database.read() as connection:
-            return [_version(row) for row in connection.execute(query)]
+            rows = connection.rows("SELECT * FROM versions WHERE model = :model ORDER BY number", model=model)
+        return [_version(row) for row in rows]
 
     def models(self) -> dict[str, int]:
         """The models that have versions, by name, with how many."""
-        table = schema.versions
-        query = sa.select(table.c.model, sa.func.count()).group_by(table.c.model).order_by(table.c.model)
         with self._database.read() as connection:
-            return {row[0]: row[1] for row in connection.execute(query)}
+            rows = connection.rows("SELECT model, count(*) AS many FROM versions GROUP BY model ORDER BY model")
+        return {row.model: row.many for row in rows}
 
     def is_whole(self, version: Version) -> bool:
         """Whether every file of a package is here and undamaged."""
@@ -164,31 +174,28 @@ class Versions:
 
     def aliases(self, model: str) -> dict[str, AliasState]:
         """The aliases of a model."""
-        table = schema.aliases
-        query = sa.select(table).where(table.c.model == model).order_by(table.c.alias)
         with self._database.read() as connection:
-            return {row.alias: AliasState(row.number, row.rev) for row in connection.execute(query)}
+            rows = connection.rows("SELECT * FROM aliases WHERE model = :model ORDER BY alias", model=model)
+        return {row.alias: AliasState(row.number, row.rev) for row in rows}
 
     def move(self, move: Move, *, expected: AliasState | None) -> AliasMove:
         """Move an alias from `expected` (None: it does not exist) in one transaction with its history entry.
 
         Raises `AliasConflictError` if it is not there any more, `RegistryError` if there is no such version.
         """
-        table = schema.aliases
-        here = sa.and_(table.c.model == move.model, table.c.alias == move.alias)
         rev = 1 if expected is None else expected.rev + 1
         at = time.time()
         try:
             with self._database.write() as connection:
                 if expected is None:
                     row = {"model": move.model, "alias": move.alias, "number": move.number, "rev": rev}
-                    connection.execute(table.insert(), row)
+                    connection.run(_ADD_ALIAS, row)
                 else:
-                    same = sa.and_(here, table.c.rev == expected.rev, table.c.number == expected.number)
-                    values = {"number": move.number, "rev": rev}
-                    if not connection.execute(table.update().where(same).values(values)).rowcount:
-                        found = connection.execute(sa.select(table.c.number).where(here)).scalar_one_or_none()
-                        raise conflict(move, found, expected.number)
+                    where = {"model": move.model, "alias": move.alias}
+                    swap = {"to": move.number, "rev": rev, "from": expected.number, "expected": expected.rev}
+                    if not connection.run(_SWAP_ALIAS, where | swap):
+                        found = connection.rows(_ALIAS, **where)
+                        raise conflict(move, found[0].number if found else None, expected.number)
                 entry = {
                     **vars(move),
                     "who": to_text(move.who),
@@ -197,8 +204,8 @@ class Versions:
                     "rev": rev,
                     "at": at,
                 }
-                connection.execute(schema.alias_history.insert(), entry)
-        except IntegrityError as error:
+                connection.run(_ADD_MOVE, entry)
+        except ConstraintError as error:
             found_now = self.aliases(move.model).get(move.alias)
             if expected is None and found_now is not None:  # somebody made the alias first
                 raise conflict(move, found_now.number, None) from error
@@ -233,15 +240,11 @@ class Versions:
                 stack.append(row.number)
         return stack[::-1]
 
-    def _history(self, model: str, alias: str | None) -> list[Row[Any]]:
-        table = schema.alias_history
-        query = sa.select(table).where(table.c.model == model)
-        if alias is None:
-            query = query.order_by(table.c.at.desc(), table.c.alias, table.c.rev.desc())
-        else:  # the revision knows the order even where the clock was set back
-            query = query.where(table.c.alias == alias).order_by(table.c.rev.desc())
+    def _history(self, model: str, alias: str | None) -> list[Any]:
         with self._database.read() as connection:
-            return list(connection.execute(query))
+            if alias is None:
+                return connection.rows(_HISTORY, model=model)
+            return connection.rows(_HISTORY_OF_ALIAS, model=model, alias=alias)
 
 
 def conflict(move: Move, found: int | None, expected: int | None) -> AliasConflictError:
@@ -261,7 +264,7 @@ def manifest_files(manifest: str) -> dict[str, tuple[str, int]]:
     return {name: (entry["sha256"], entry["size"]) for name, entry in from_json(manifest)["files"].items()}
 
 
-def _version(row: Row[Any]) -> Version:
+def _version(row: Any) -> Version:
     return Version(
         model=row.model,
         number=row.number,
@@ -274,7 +277,7 @@ def _version(row: Row[Any]) -> Version:
     )
 
 
-def _alias_move(row: Row[Any]) -> AliasMove:
+def _alias_move(row: Any) -> AliasMove:
     return AliasMove(
         model=row.model,
         alias=row.alias,

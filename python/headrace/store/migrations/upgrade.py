@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,7 +25,7 @@ def upgrade(database: Database, root: Path, found: str) -> None:
         _copy(database, root, found)
     with database.write() as connection:
         database.exclude(connection)
-        apply(connection)
+        apply(connection.core)
 
 
 def apply(connection: Connection, revision: str = "head", *, folder: Path = FOLDER) -> None:
@@ -43,11 +42,6 @@ def _copy(database: Database, root: Path, found: str) -> None:
     with explained(folder, "copy the database before it is migrated"):
         folder.mkdir(exist_ok=True)
     target = folder / f"headrace-{found}-{time.time_ns()}.db"
-    connection = database.engine.raw_connection()
-    try:
-        with closing(connection.cursor()) as cursor:
-            cursor.execute("VACUUM INTO ?", (str(target),))
-    finally:
-        connection.close()
+    database.backup(target)
     with explained(folder, "copy the database before it is migrated"):
         flush_folder(folder)
