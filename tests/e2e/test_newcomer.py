@@ -1,7 +1,7 @@
 """A newcomer with a file of their own: `headrace init`, `headrace run`, `headrace predict`, without an edit.
 
-Each table is one that somebody has: text, dates, gaps, ids, too few rows, too many columns, names that need quotes. Where
-there is something to learn, the model must beat the predictor that knows no column.
+Each table is one that somebody has: text, dates, gaps, ids, too few rows, too many columns, names that need quotes.
+Where there is something to learn, the model must beat the predictor that knows no column.
 """
 
 from __future__ import annotations
