@@ -103,7 +103,10 @@ def _aimed(model: Model, pools: list[_Values], random: np.random.Generator) -> I
 
 def _witnesses(tree: Tree, pools: list[_Values], random: np.random.Generator) -> Iterator[tuple[int, _Values]]:
     """For each inner node a row that reaches it, parents first."""
-    start = np.array([random.choice(pool) for pool in pools], dtype=np.float32)
+    start = random.choice(_ANYWHERE, len(pools)).astype(np.float32)
+    for feature, pool in enumerate(pools):
+        if pool is not _ANYWHERE:  # of very many features, a model mostly uses a few
+            start[feature] = random.choice(pool)
     pending: list[tuple[int, _Values, dict[int, npt.NDArray[np.bool_]]]] = [(0, start, {})]
     while pending and tree.num_leaves > 1:
         node, row, allowed = pending.pop()
