@@ -15,6 +15,8 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ("chain_project",)
+
 
 class SitePackages:
     """A folder on `sys.path`, here and in child processes, into which distributions are installed."""
@@ -67,7 +69,7 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SitePackag
 
 
 class PostgreSQL:
-    """A private PostgreSQL server on a Unix socket, as a user that is not root. `database()` makes an empty database."""
+    """A private PostgreSQL server on a Unix socket, not as root. `database()` makes an empty database."""
 
     def __init__(self, programs: Path, folder: Path) -> None:
         self._programs = programs
@@ -95,7 +97,13 @@ class PostgreSQL:
     def _call(self, program: str, *arguments: str | Path) -> None:
         command = [str(self._programs / program), *map(str, arguments)]
         done = subprocess.run(
-            command, cwd=self._folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, **self._user
+            command,
+            check=False,
+            cwd=self._folder,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            **self._user,
         )
         assert done.returncode == 0, f"{program}: {done.stderr}"
 

@@ -17,7 +17,7 @@ from headrace.errors import CancelledError, SpecError
 from headrace.runtime.context import Event
 
 if TYPE_CHECKING:
-    from conftest import Chain
+    from chain_project import Chain
 
 
 def outcomes(run) -> dict[str, str]:
@@ -222,7 +222,7 @@ def test_two_identical_runs_at_once_execute_each_stage_once(chain: Chain) -> Non
 
     def work() -> None:
         with chain.project() as project:
-            results.append(project.run().info.status)
+            results.append(project.run().raise_on_failure().info.status)
 
     threads = [threading.Thread(target=work) for _ in range(3)]
     with chain.project() as project:

@@ -39,7 +39,7 @@ def artifacts() -> None:
 def show(*, which: str, project_dir: str, env: str | None, as_json: bool) -> None:
     """Show what an artifact is: type, parts, and the value in short."""
     from headrace.project import Project
-    from headrace.runtime.ancestry import find_artifact
+    from headrace.project.ancestry import find_artifact
 
     with Project(project_dir, env=env) as project:
         ref = find_artifact(project, which)
@@ -68,8 +68,8 @@ def show(*, which: str, project_dir: str, env: str | None, as_json: bool) -> Non
 def export(*, which: str, folder: Path, force: bool, project_dir: str, env: str | None, as_json: bool) -> None:
     """Write the parts of an artifact as files: frames as Parquet, documents as JSON, the rest as it is."""
     from headrace.project import Project
-    from headrace.runtime.ancestry import find_artifact
-    from headrace.runtime.exporting import export_artifact
+    from headrace.project.ancestry import find_artifact
+    from headrace.project.exporting import export_artifact
 
     with Project(project_dir, env=env) as project:
         ref = find_artifact(project, which)

@@ -12,7 +12,7 @@ from headrace.cli.options import json_option, project_option
 from headrace.cli.output import Branch, echo_json, echo_tree, short
 
 if TYPE_CHECKING:
-    from headrace.runtime.ancestry import Ancestor, Descendant
+    from headrace.project.ancestry import Ancestor, Descendant
     from headrace.store.lineage import Step
 
 
@@ -41,7 +41,7 @@ def lineage(*, which: str, direction: str | None, project_dir: str, env: str | N
     version by MODEL@ALIAS or MODEL@NUMBER.
     """
     from headrace.project import Project
-    from headrace.runtime.ancestry import ancestors, descendants, find_artifact
+    from headrace.project.ancestry import ancestors, descendants, find_artifact
 
     with Project(project_dir, env=env) as project:
         ref = find_artifact(project, which)

@@ -60,7 +60,7 @@ def predict(
     as the project reads its own; `-` is stdin. What the model does not need is ignored.
     """
     from headrace.project import Project
-    from headrace.runtime.scoring import carried, predict_file, stdin_as_file, write_frame
+    from headrace.project.scoring import carried, predict_file, stdin_as_file, write_frame
 
     if as_json and output is None:
         raise click.UsageError("--json needs -o: without it, the predictions themselves go to stdout")

@@ -55,6 +55,6 @@ def write_report(project: Project, digest: str, output: str) -> None:
     if output == "-":
         sys.stdout.buffer.write(html.encode())
         return
-    from headrace.runtime.writing import write_whole
+    from headrace.project.writing import write_whole
 
     write_whole(Path(output), html.encode())

@@ -66,7 +66,7 @@ def validate(
     if output is not None or force:
         raise click.UsageError("-o and --force go with --suggest")
     from headrace.project import Project
-    from headrace.runtime.checking import validate as check
+    from headrace.project.checking import validate as check
 
     with Project(project_dir, env=env) as project:
         report = check(project, data)
@@ -132,7 +132,7 @@ def _suggest(data: Path | None, output: Path | None, *, force: bool, project_dir
     if output is None:
         sys.stdout.write(text)
         return
-    from headrace.runtime.writing import write_whole
+    from headrace.project.writing import write_whole
 
     write_whole(output, text.encode())
     click.echo(f"wrote {click.format_filename(output)}", err=True)

@@ -28,16 +28,16 @@ _POLL_SECONDS = 0.1
 
 
 def execute_in_process(
-    call: StageCall, store: Store, emit: Emit, cancelled: threading.Event, timeout: float | None
+    call: StageCall, store: Store, emit: Emit, cancelled: threading.Event, *, timeout: float | None, worker: str
 ) -> dict[str, ArtifactRef]:
-    """Run `call` in a fresh interpreter and return its outputs, already in the store.
+    """Run `call` in a fresh interpreter and return its outputs, already in the store. `worker` is the module to run.
 
     Raises what the stage raised; `StageTimeoutError` after `timeout` seconds; `StageError` when the process dies.
     """
     read_end, write_end = os.pipe()
     # A session of its own, so that the stage's children end with it, and Ctrl-C reaches only the runner.
     process = subprocess.Popen(  # noqa: S603  # our own interpreter, a fixed list of arguments
-        [sys.executable, "-m", "headrace.runtime.worker", str(write_end)],
+        [sys.executable, "-m", worker, str(write_end)],
         stdin=subprocess.PIPE,
         pass_fds=(write_end,),
         start_new_session=True,

@@ -12,21 +12,20 @@ import traceback
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import CacheUnavailableError, CancelledError, FencedError, HeadraceError, StageError, StoreError
 from headrace.pipeline.keys import Fingerprint, differences
 from headrace.runtime.call import StageCall, execute
 from headrace.runtime.context import Context, Event
 from headrace.runtime.process import execute_in_process
-from headrace.types import Artifact, ArtifactRef, Outcome, RunInfo, RunStatus, StageInfo, StageRecord
+from headrace.types import Artifact, ArtifactRef, Outcome, RegistryView, RunInfo, RunStatus, StageInfo, StageRecord
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from headrace.hooks.manager import PluginManager
     from headrace.pipeline.graph import Graph, Node
-    from headrace.registry import Registry
     from headrace.runtime.fingerprint import Fingerprinter
     from headrace.store import RunHandle, Store
 
@@ -41,6 +40,14 @@ def _silent(event: Event) -> None:
     """Nobody watches."""
 
 
+class RunRegistry(RegistryView, Protocol):
+    """The registry as a run needs it: in somebody's name, and told which run it is."""
+
+    @property
+    def who(self) -> str: ...
+    def set_run(self, run_id: str | None) -> None: ...
+
+
 @dataclass
 class Runner:
     """Executes runs of one graph against one store. One run at a time; make another runner for another run."""
@@ -48,8 +55,9 @@ class Runner:
     graph: Graph
     store: Store
     plugins: PluginManager
-    registry: Registry
+    registry: RunRegistry
     fingerprinter: Fingerprinter
+    worker: str
     listener: Listener = _silent
     jobs: int | None = None
     threads: int | None = None
@@ -358,7 +366,9 @@ class _StageRun:
                 who=self.runner.registry.who,
                 disabled_plugins=graph.spec.disabled_plugins,
             )
-            return execute_in_process(call, self.store, self._emit, self.runner.cancelled, spec.timeout)
+            return execute_in_process(
+                call, self.store, self._emit, self.runner.cancelled, timeout=spec.timeout, worker=self.runner.worker
+            )
         context = Context(
             seed=graph.spec.seed,
             threads=self.run_.threads,

@@ -28,6 +28,6 @@ def suggest_for_file(path: Path) -> str:
 
 def suggest_for_project(project: Project) -> str:
     """The same for the data of a project."""
-    from headrace.runtime.checking import own_data
+    from headrace.project.checking import own_data
 
     return suggest_for_frame(own_data(project).frame())

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from headrace.errors import SpecError
 from headrace.pipeline.spec import FILE_NAME, valid_name
-from headrace.runtime.writing import write_whole
+from headrace.project.writing import write_whole
 from headrace.scaffold.expectations import suggest_for_frame
 from headrace.scaffold.sketch import Sketch, sketch, time_config
 from headrace.scaffold.toml_text import assignment, comment, toml_string

@@ -134,7 +134,9 @@ class Trial:
             workdir=str(self.folder / "work" / "worker"),
             who="conformance",
         )
-        return execute_in_process(call, self.store, _listen, threading.Event(), WORKER_SECONDS)
+        return execute_in_process(
+            call, self.store, _listen, threading.Event(), timeout=WORKER_SECONDS, worker="headrace.project.worker"
+        )
 
     def load(self, ref: ArtifactRef, type_: type) -> Artifact:
         """An artifact out of the store."""

@@ -42,7 +42,9 @@ def read_file(
     if not file.is_file():
         found = "this is a folder" if file.is_dir() else "there is no such file"
         raise DataError(found, place=str(path), hint="Name a Parquet, Arrow IPC, CSV or NDJSON file.")
-    config = _config(project) | ({"format": stated} if stated else {})
+    config = _config(project)
+    if stated:
+        config["format"] = stated
     data = _read(project, file, config)
     if not expected or not _is_text(file):
         return data

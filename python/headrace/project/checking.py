@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import SpecError
+from headrace.project.reading import read_file
 from headrace.runtime.context import Context, Event
-from headrace.runtime.reading import read_file
 from headrace.types import ValidationReport
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.errors import DataError, SpecError
-from headrace.runtime.reading import read_file
-from headrace.runtime.writing import replacing
+from headrace.project.reading import read_file
+from headrace.project.writing import replacing
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

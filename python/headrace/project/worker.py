@@ -1,4 +1,4 @@
-"""`python -m headrace.runtime.worker`: runs one stage in a process of its own.
+"""`python -m headrace.project.worker`: runs one stage in a process of its own.
 
 Reads a `StageCall` with the store's address as JSON from standard input and writes JSON lines to the file descriptor
 that it was given: events while it runs, then `result` or `error`. Standard output and error stay the stage's own.

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import ArtifactError
-from headrace.runtime.writing import replacing, write_whole
+from headrace.project.writing import replacing, write_whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

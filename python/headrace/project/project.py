@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from headrace.hooks.manager import PluginManager
     from headrace.pipeline.graph import Graph
     from headrace.pipeline.spec import Spec
+    from headrace.project.compare import Compared, Explained
+    from headrace.project.preview import PlannedStage
+    from headrace.project.reproduce import Reproduction
     from headrace.registry import Registry
-    from headrace.runtime.compare import Compared, Explained
     from headrace.runtime.fingerprint import Fingerprinter
     from headrace.runtime.lock import Environment
-    from headrace.runtime.preview import PlannedStage
-    from headrace.runtime.reproduce import Reproduction
     from headrace.runtime.runner import Listener
     from headrace.store import Store
     from headrace.types import AliasMove, Artifact, ArtifactSource, RunInfo, StageRecord, SupportsArrowStream
@@ -143,6 +143,7 @@ class Project:
             plugins=self.plugins,
             registry=self.registry,
             fingerprinter=self._fingerprinter(environment),
+            worker="headrace.project.worker",
             listener=listener or (lambda _event: None),
             jobs=jobs or self.spec.jobs,
             threads=self.spec.threads,
@@ -152,21 +153,21 @@ class Project:
 
     def plan(self, *, force: Collection[str] = ()) -> tuple[PlannedStage, ...]:
         """What `run` would execute and why, as far as it can be known without executing anything."""
+        from headrace.project.preview import Preview
         from headrace.runtime.lock import Environment
-        from headrace.runtime.preview import Preview
 
         preview = Preview(self.graph, self.store, self.plugins, self.registry, self._fingerprinter(Environment()))
         return preview.stages(force)
 
     def explain(self, which: str = "latest") -> Explained:
         """For each stage of a run, all that changed since the run before it, and what the stage said."""
-        from headrace.runtime.compare import explain_run
+        from headrace.project.compare import explain_run
 
         return explain_run(self.store, self.get_run(which).info)
 
     def compare(self, left: str, right: str = "latest") -> tuple[Compared, ...]:
         """Two runs side by side: params, metrics, data, code, distributions, environment."""
-        from headrace.runtime.compare import compare_runs
+        from headrace.project.compare import compare_runs
 
         return compare_runs(self.get_run(left).info, self.get_run(right).info)
 
@@ -188,7 +189,7 @@ class Project:
 
     def reproduce(self, ref: str, *, tolerance: float = 1e-6, listener: Listener | None = None) -> Reproduction:
         """Execute again what led to a version, from the recorded inputs, and compare; see `runtime.reproduce`."""
-        from headrace.runtime.reproduce import reproduce
+        from headrace.project.reproduce import reproduce
 
         return reproduce(self, ref, tolerance=tolerance, listener=listener or (lambda _event: None))
 

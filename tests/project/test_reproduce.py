@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from headrace.errors import NotFoundError
-from headrace.runtime.reproduce import _largest_difference
+from headrace.project.reproduce import _largest_difference
 
 if TYPE_CHECKING:
-    from conftest import Chain
+    from chain_project import Chain
 
 KEEP = """
 

@@ -9,7 +9,7 @@ import pytest
 from headrace.errors import NotFoundError, SpecError, StageError
 
 if TYPE_CHECKING:
-    from conftest import Chain
+    from chain_project import Chain
 
 
 def test_a_project_reads_nothing_before_it_must(chain: Chain) -> None:
