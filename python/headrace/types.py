@@ -160,8 +160,8 @@ class Model:
     target: str
     features: tuple[str, ...]
     classes: tuple[JSON, ...]
-    onnx: bytes
-    native: bytes | None = None
+    onnx: bytes = field(repr=False)
+    native: bytes | None = field(default=None, repr=False)
     parity: Mapping[str, JSON] = field(default_factory=dict)
     importance: Mapping[str, float] = field(default_factory=dict)
     info: Mapping[str, JSON] = field(default_factory=dict)

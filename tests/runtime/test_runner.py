@@ -98,6 +98,20 @@ def test_equal_output_stops_the_ripple(chain: Chain) -> None:
         assert run.record("start").why == "what it reads from outside changed"
 
 
+def test_a_source_that_changes_while_it_is_read_is_an_error(chain: Chain) -> None:
+    chain.spec('[project]\nname="c"\n[start]\nkind="step"\nuse="{package}.steps:Start"\nfile="n.txt"\n')
+    (chain.folder / "n.txt").write_text("7")
+
+    def meddle(event: Event) -> None:
+        if event.kind == "log":
+            (chain.folder / "n.txt").write_text("8")
+
+    with chain.project() as project:
+        run = project.run(listener=meddle)
+        assert "changed while it ran" in str(run.record("start").error)
+        assert project.run().succeeded
+
+
 def test_force_runs_in_any_case(chain: Chain) -> None:
     with chain.project() as project:
         project.run()

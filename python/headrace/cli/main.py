@@ -122,6 +122,8 @@ cli = Root(
 
 def main() -> None:
     """Entry point of the console script."""
+    # Threads of OpenMP that wait by spinning take the processor from stages that run beside this one.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     cli.main()
 
 

@@ -48,11 +48,11 @@ def read_file(
     data = _read(project, file, config)
     if not expected or not _is_text(file):
         return data
-    found = {name: type_name(dtype) for name, dtype in data.lazy().collect_schema().items()}
+    types = {name: type_name(dtype) for name, dtype in data.lazy().collect_schema().items()}
     differing = {
         name: str(polars_type(wanted))
         for name, wanted in expected.items()
-        if name in found and not _fits(found[name], wanted)
+        if name in types and not _fits(types[name], wanted)
     }
     if differing:
         data = _read(project, file, config | {"types": {**config.get("types", {}), **differing}})

@@ -29,6 +29,8 @@ def main() -> int:
     """Run the call on standard input; the report goes to the descriptor named by the first argument."""
     with os.fdopen(int(sys.argv[1]), "w", encoding="utf-8", buffering=1) as report:
         request = json.load(sys.stdin)
+        # Threads of OpenMP that wait by spinning take the processor from stages that run beside this one.
+        os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
         def emit(event: Event) -> None:
             report.write(json.dumps({"event": [event.stage, event.kind, dict(event.data)]}) + "\n")

@@ -55,9 +55,13 @@ class Fingerprinter:
     def with_external(
         self, fingerprint: Fingerprint, node: Node, registry: RegistryView, inputs: Mapping[str, ArtifactRef]
     ) -> Fingerprint:
-        """Ask the stage what it reads besides its inputs."""
+        """The fingerprint with what the stage says that it reads besides its inputs."""
         if not node.contract.has_external:
             return fingerprint
+        return replace(fingerprint, external=self.external(node, registry, inputs))
+
+    def external(self, node: Node, registry: RegistryView, inputs: Mapping[str, ArtifactRef]) -> Any:
+        """Ask the stage what it reads besides its inputs."""
         stage: Any = node.implementation(node.config)
         arguments: dict[str, Any] = {}
         parameters = inspect.signature(stage.external).parameters
@@ -71,4 +75,4 @@ class Fingerprinter:
         except TypeError as error:
             msg = f"`external` must return JSON: {error}"
             raise StageError(msg, place=f"stage {node.name}") from error
-        return replace(fingerprint, external=external)
+        return external

@@ -15,7 +15,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import CacheUnavailableError, CancelledError, FencedError, HeadraceError, StageError, StoreError
-from headrace.pipeline.keys import Fingerprint, differences
+from headrace.pipeline.keys import Fingerprint, canonical, differences
 from headrace.runtime.call import StageCall, execute
 from headrace.runtime.context import Context, Event
 from headrace.runtime.process import execute_in_process
@@ -345,6 +345,7 @@ class _StageRun:
                 self._say(f"attempt {attempt} of {last} failed: {type(error).__name__}: {error}")
                 self._emit(Event(self.node.name, "retry", {"attempt": attempt, "of": last, "error": str(error)}))
             else:
+                self._check_external()
                 shutil.rmtree(workdir, ignore_errors=True)
                 return outputs
         raise AssertionError
@@ -383,6 +384,22 @@ class _StageRun:
             cancelled=self.runner.cancelled,
         )
         return execute(node.implementation, node.contract, node.config, context, self.store)
+
+    def _check_external(self) -> None:
+        """Refuse what was read from a source that changed meanwhile: the key would speak of something else.
+
+        The registry is another matter: registering changes what a stage that looks at it would see.
+        """
+        node = self.node
+        if not node.contract.has_external or node.contract.external_takes_registry or not self.fingerprint:
+            return
+        now = self.runner.fingerprinter.external(node, self.runner.registry, self.inputs)
+        if canonical(now) != canonical(self.fingerprint["external"]):
+            raise StageError(
+                "what it reads from outside changed while it ran, so nobody can say what it read",
+                place=f"stage {node.name}",
+                hint="Run again when the data is at rest.",
+            )
 
     # --- say and record it ------------------------------------------------------------------------------------------
 
