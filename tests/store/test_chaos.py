@@ -11,7 +11,7 @@ import shutil
 import signal
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -49,8 +49,8 @@ def work(root, url, seed):
                 if known is None or not all(store.artifacts.verify(ref.digest) for ref in known.values()):
                     known = {
                         "small": store.artifacts.save(Params({"n": n, "seed": seed})),
-                        "large": store.artifacts.save(Params({"n": n, "filling": "x" * 70_000})),
-                        "frame": store.artifacts.save(Dataset.from_frame(pl.DataFrame({"a": range(n * 100, 900)}))),
+                        "large": store.artifacts.save(Params({"n": n, "seed": seed, "filling": "x" * 70_000})),
+                        "frame": store.artifacts.save(Dataset.from_frame(pl.DataFrame({"a": range(n * 100 + seed, 900)}))),
                     }
                 record = StageRecord(StageInfo(f"s{n}", "k", "u", "d", "1", {}), "executed", "why", key, 0.0, 1.0, 1,
                                      inputs, known, {f"loss@{i}": i / 7 for i in range(100)})
@@ -66,6 +66,7 @@ def work(root, url, seed):
         return digests
 
 if __name__ == "__main__":
+    print("working", flush=True)
     try:
         print(work(Path(sys.argv[1]), sys.argv[2] or None, int(sys.argv[3])))
     except HeadraceError as error:
@@ -91,7 +92,7 @@ def start(script: Path, root: Path, url: str | None = None, seed: int = 0, **opt
 def finish(process: subprocess.Popen[str]) -> str:
     out, err = process.communicate()
     assert process.returncode == 0, err[-2000:]
-    return out
+    return out.splitlines()[-1]
 
 
 def check_after(root: Path, url: str | None = None) -> None:
@@ -118,27 +119,28 @@ def check_after(root: Path, url: str | None = None) -> None:
 @pytest.mark.parametrize("database", ["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
 def test_killed_at_random_moments(tmp_path: Path, script: Path, request: pytest.FixtureRequest, database: str) -> None:
     url = request.getfixturevalue("postgresql").database() if database == "postgresql" else None
-    expected = finish(start(script, tmp_path / "undisturbed"))
+    undisturbed = start(script, tmp_path / "undisturbed")
+    assert undisturbed.stdout.readline() == "working\n"
+    began = time.perf_counter()
+    expected = finish(undisturbed)
+    usual = time.perf_counter() - began
     root = tmp_path / "store"
     seed = random.randrange(1 << 32)
     print(f"seed {seed}")
     moments = random.Random(seed)
-    killed = 0
-    for attempt in range(14):
-        process = start(script, root, url, seed=attempt)
-        # Most of the time goes into imports: wait for the folder, then for a moment of the work itself.
-        done = threading.Event()
-        timer = threading.Timer(moments.uniform(0.35, 1.2), done.set)
-        timer.start()
-        while process.poll() is None and not done.wait(0.01):
-            pass
-        timer.cancel()
-        if process.poll() is None:
+    killed = attempt = 0
+    while killed < 8:
+        attempt += 1
+        assert attempt < 60, "the moments were too late to test anything"
+        process = start(script, root, url, seed=attempt % 7)
+        assert process.stdout.readline() == "working\n"
+        try:
+            process.wait(moments.uniform(0.0, usual))
+        except subprocess.TimeoutExpired:
             process.kill()
             killed += 1
         process.communicate()
         check_after(root, url)
-    assert killed >= 3, "the moments were too late to test anything"
     assert finish(start(script, root, url)) == expected
     with Store.open(root, url=url) as store:
         assert store.fsck(repair=True).ok
