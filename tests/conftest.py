@@ -10,10 +10,14 @@ import subprocess
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
+
+from headrace.store import Store
 
 pytest_plugins = ("chain_project",)
 
@@ -130,3 +134,35 @@ def postgresql() -> Iterator[PostgreSQL]:
         server = PostgreSQL(programs, Path(folder))
         yield server
         server.stop()
+
+
+# --- stores on both databases -----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
+def url(request: pytest.FixtureRequest) -> str | None:
+    """What to pass as `url`: None for SQLite in the folder, or a fresh PostgreSQL database."""
+    if request.param == "sqlite":
+        return None
+    return request.getfixturevalue("postgresql").database()
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    return tmp_path / "store"
+
+
+@pytest.fixture
+def open_store(root: Path, url: str | None) -> Iterator[Callable[..., Store]]:
+    """Open the test's store, again and again; all are closed at the end."""
+    with ExitStack() as stack:
+
+        def open_(**options: Any) -> Store:
+            return stack.enter_context(Store.open(root, url=url, **options))
+
+        yield open_
+
+
+@pytest.fixture
+def store(open_store: Callable[..., Store]) -> Store:
+    return open_store()

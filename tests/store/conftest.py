@@ -1,9 +1,8 @@
-"""Stores on both databases, and the small things that tests put into them."""
+"""The small things that tests put into stores. The stores themselves come from the conftest above."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,35 +10,6 @@ import pytest
 
 from headrace.store import Store
 from headrace.types import ArtifactRef, StageInfo, StageRecord
-
-
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.system)])
-def url(request: pytest.FixtureRequest) -> str | None:
-    """What to pass as `url`: None for SQLite in the folder, or a fresh PostgreSQL database."""
-    if request.param == "sqlite":
-        return None
-    return request.getfixturevalue("postgresql").database()
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    return tmp_path / "store"
-
-
-@pytest.fixture
-def open_store(root: Path, url: str | None) -> Iterator[Callable[..., Store]]:
-    """Open the test's store, again and again; all are closed at the end."""
-    with ExitStack() as stack:
-
-        def open_(**options: Any) -> Store:
-            return stack.enter_context(Store.open(root, url=url, **options))
-
-        yield open_
-
-
-@pytest.fixture
-def store(open_store: Callable[..., Store]) -> Store:
-    return open_store()
 
 
 @pytest.fixture

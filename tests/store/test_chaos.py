@@ -50,7 +50,9 @@ def work(root, url, seed):
                     known = {
                         "small": store.artifacts.save(Params({"n": n, "seed": seed})),
                         "large": store.artifacts.save(Params({"n": n, "seed": seed, "filling": "x" * 70_000})),
-                        "frame": store.artifacts.save(Dataset.from_frame(pl.DataFrame({"a": range(n * 100 + seed, 900)}))),
+                        "frame": store.artifacts.save(
+                            Dataset.from_frame(pl.DataFrame({"a": range(n * 100 + seed, 900)}))
+                        ),
                     }
                 record = StageRecord(StageInfo(f"s{n}", "k", "u", "d", "1", {}), "executed", "why", key, 0.0, 1.0, 1,
                                      inputs, known, {f"loss@{i}": i / 7 for i in range(100)})
