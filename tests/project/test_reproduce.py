@@ -23,6 +23,20 @@ class Keep(_Base):
         digest = ctx.inputs["number"].digest
         return ctx.registry.register("chain", {"n.txt": str(number.value).encode()}, about={}, model_digest=digest)
 """
+ASK = '''
+
+
+class Ask(_Base):
+    """Gives the number of the champion, 0 without one."""
+
+    def external(self, project_dir, registry, inputs):
+        found = registry.champion("chain", besides=inputs["number"].digest)
+        return None if found is None else found.version.number
+
+    def run(self, ctx: StageContext, number: Number) -> Number:
+        found = ctx.registry.champion("chain", besides=ctx.inputs["number"].digest)
+        return Number(0 if found is None else found.version.number)
+'''
 SPEC = (
     '[project]\nname="chain"\n[start]\nkind="step"\nuse="{package}.steps:Start"\n'
     '[two]\nkind="step"\nuse="{package}.steps:Add"\n[three]\nkind="step"\nuse="{package}.steps:Add"\n'
@@ -75,6 +89,24 @@ def test_a_change_is_found_where_it_is(kept: Chain) -> None:
         }
         assert any("deepest changed" in text for text in found.changed)
         assert project.reproduce("chain@1", tolerance=1.0).equal
+
+
+def test_a_stage_that_asks_for_the_champion_sees_that_of_then(kept: Chain) -> None:
+    path = kept.folder / kept.package / "steps.py"
+    path.write_text(path.read_text() + ASK)
+    kept.forget()
+    kept.spec(SPEC + '[ask]\nkind="gate"\nuse="{package}.steps:Ask"\ninputs={number="three"}\nafter=["keep"]\n')
+    with kept.project() as project:
+        project.registry.promote("chain@1", why="first")
+        run = project.run()  # asks besides chain@1's own model: nobody
+        assert run["ask"].value == 0
+    with kept.project(overrides=["two.by=9"]) as project:
+        run = project.run()
+        assert run["ask"].value == 1
+        project.registry.promote("chain@2", why="second")
+        project.registry.register("chain", {"n.txt": b"x"}, about={}, model_digest="1" * 64)
+        project.registry.promote("chain@3", why="third")
+        assert verdicts(project.reproduce("chain@2"))["ask"] == "identical"
 
 
 def test_a_stage_that_fails_is_told(kept: Chain) -> None:

@@ -1,9 +1,9 @@
 """Execute again what led to a model version, and say whether the result is equal.
 
-Every stage between the recorded data and the version is executed anew from its *recorded* inputs, one by one, in memory
-of nothing: the cache is not asked. So a difference is found at the stage where it arises, and does not hide behind
-those downstream of it. Stages without inputs (they read the outside world) and those that act on the registry are not
-repeated: what they gave is the record.
+Every stage between the recorded data and the version is executed anew from its *recorded* inputs, one by one, and the
+cache is not asked. So a difference is found at the stage where it arises, and does not hide behind those downstream of
+it. Stages without inputs (they read the outside world) and those that act on the world are not repeated: what they gave
+is the record. A stage that looks at the registry sees it as it was then.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from headrace.errors import HeadraceError, NotFoundError
+from headrace.errors import HeadraceError, NotFoundError, RegistryError
 from headrace.hooks.contract import describe
 from headrace.pipeline.keys import differences
 from headrace.runtime.call import execute, load_target, use_project_code
 from headrace.runtime.context import Context
 from headrace.runtime.lock import python_abi
-from headrace.types import ArtifactRef, Model, StageRecord
+from headrace.types import AliasMove, ArtifactRef, Model, ModelVersion, PackageView, StageRecord
 
 if TYPE_CHECKING:
     from headrace.project import Project
+    from headrace.registry import Registry
     from headrace.runtime.runner import Listener
 
 Verdict = Literal["identical", "within tolerance", "different", "failed", "not repeated"]
@@ -96,7 +97,7 @@ def _repeat(project: Project, record: StageRecord, tolerance: float, listener: L
                 run_id="reproduce",
                 stage=name,
                 workdir=Path(scratch),
-                registry=project.registry,
+                registry=_RegistryThen(project.registry, record.started),
                 inputs=record.inputs,
                 emit=listener,
             )
@@ -107,6 +108,34 @@ def _repeat(project: Project, record: StageRecord, tolerance: float, listener: L
     except Exception as error:  # noqa: BLE001  # whatever a stage raises is its result here
         return StageReproduction(name, "failed", f"{type(error).__name__}: {error}")
     return _compare(project, name, record.outputs, outputs, tolerance)
+
+
+@dataclass(frozen=True)
+class _RegistryThen:
+    """The registry as it was at a moment (seconds since the epoch), for stages that ask who was champion. Read only."""
+
+    registry: Registry
+    at: float
+
+    def champion(self, model: str, *, besides: str | None = None) -> PackageView | None:
+        for move in self._moves(model, "champion"):
+            package = self.registry.get(model, move.version) if move.version is not None else None
+            if package is None or package.manifest["model_digest"] != besides:
+                return package
+        return None
+
+    def aliased(self, model: str, alias: str) -> int | None:
+        return next((move.version for move in self._moves(model, alias)), None)
+
+    def register(self, model: str, *_: object, **__: object) -> ModelVersion:
+        raise RegistryError(f"a repetition registers nothing, also not {model!r}")
+
+    def move_alias(self, version: ModelVersion, alias: str, **_: object) -> None:
+        raise RegistryError(f"a repetition moves no alias, also not {alias!r} to version {version.number}")
+
+    def _moves(self, model: str, alias: str) -> list[AliasMove]:
+        """The moves of the alias before the moment, newest first."""
+        return [move for move in self.registry.history(model, alias) if move.at < self.at]
 
 
 def _implementation(project: Project, record: StageRecord) -> type:
