@@ -76,16 +76,8 @@ def test_the_second_run_executes_nothing(project, run):
 
 
 def test_new_flights_are_predicted(project, run):
-    headrace(
-        project,
-        "predict",
-        "flights@champion",
-        "data/new.parquet",
-        "-o",
-        "p.parquet",
-        "--columns",
-        "date,carrier,flight",
-    )
+    carried = ["--columns", "date,carrier,flight"]
+    headrace(project, "predict", "flights@champion", "data/new.parquet", "-o", "p.parquet", *carried)
     predicted = pl.read_parquet(project / "p.parquet")
     new = pl.read_parquet(project / "data" / "new.parquet")
     assert predicted.columns == ["date", "carrier", "flight", "prediction", "probability_false", "probability_true"]
