@@ -88,6 +88,13 @@ def test_every_command_has_help_and_examples(path, command, headrace):
     assert max(map(len, done.out.splitlines())) <= 130
 
 
+def test_no_line_of_a_list_of_commands_is_cut_off(headrace):
+    for path, command in OURS:
+        if isinstance(command, click.Group):
+            listed = headrace(*path, "--help").out.partition("Commands:")[2].partition("Examples:")[0]
+            assert "..." not in listed, path
+
+
 @pytest.mark.parametrize(("path", "command"), OURS, ids=[" ".join(path) or "headrace" for path, _ in OURS])
 def test_a_command_with_json_says_which_keys(path, command, headrace):
     takes_json = any(parameter.name == "as_json" for parameter in command.params)

@@ -106,6 +106,9 @@ def test_a_failed_stage_is_3_and_the_table_is_there(project, headrace):
     assert "error: stage features: ValueError: no luck \\x1b[31m today" in done.err
     assert "Traceback" not in done.err
     document = headrace("runs", "show", "--json").document
+    assert f"hint: `headrace explain {document['id']}` shows its log, with the traceback." in done.err
+    assert "ValueError: no luck" in headrace("explain").out
+    assert "Traceback (most recent call last)" in headrace("run", "--set", "features.fail=true", "--traceback").err
     assert outcomes(document) == {
         "ingest": "executed",
         "features": "failed",
@@ -115,6 +118,16 @@ def test_a_failed_stage_is_3_and_the_table_is_there(project, headrace):
     }
     assert document["gate"] is None
     assert headrace("run", "--json").code == 0
+
+
+def test_an_error_with_a_way_out_shows_it_once(project, headrace):
+    path = next(Path().glob("stages_*.py"))
+    text = "from headrace.errors import DataError\n" + path.read_text()
+    wrong = 'raise DataError("it is odd", place="column a, row 3", hint="Mend it.")'
+    path.write_text(text.replace('raise ValueError("no luck \\x1b[31m today")', wrong))
+    done = headrace("run", "-q", "--set", "features.fail=true")
+    assert done.code == 3
+    assert done.err == "error: stage features: column a, row 3: it is odd\n  hint: Mend it.\n"
 
 
 def test_a_failed_run_as_json_is_one_document_and_3(project, headrace):

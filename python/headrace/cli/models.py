@@ -35,6 +35,7 @@ def models() -> None:
 
 @models.command(
     "list",
+    short_help="List the models and their versions.",
     examples=["headrace models list", "headrace models list --json"],
     keys={"versions": "entries: model, number, aliases, package, model_digest, run, who, created, about; newest first"},
 )
@@ -85,6 +86,7 @@ def list_(*, project_dir: str, env: str | None, as_json: bool) -> None:
 
 
 @models.command(
+    short_help="Show the package of a version.",
     examples=["headrace models show flights@champion", "headrace models show flights@3 --json"],
     keys={
         "name, number, package, aliases": "which version",
@@ -181,6 +183,7 @@ def promote(*, ref: str, alias: str, why: str, project_dir: str, env: str | None
 
 
 @models.command(
+    short_help="Let an alias go back to the version before.",
     examples=['headrace models rollback flights --why "late arrivals are up"'],
     keys={"move": _MOVE},
 )
@@ -210,6 +213,7 @@ def _print_move(move: AliasMove | None, otherwise: str, *, as_json: bool) -> Non
 
 
 @models.command(
+    short_help="Show who moved an alias, when and why.",
     examples=["headrace models history flights", "headrace models history flights --alias champion --json"],
     keys={"moves": f"newest first; each: {_MOVE}"},
 )

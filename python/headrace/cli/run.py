@@ -7,14 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli import failure
-from headrace.cli.command import Command
+from headrace.cli.command import Command, Settings
 from headrace.cli.documents import RESULT_KEYS, RUN_KEYS, result_document, run_document
 from headrace.cli.options import json_option, project_option
 from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, interval, measure, seconds, short
 from headrace.cli.progress import OUTCOME_COLORS, watcher
 
 if TYPE_CHECKING:
+    from headrace.errors import StageError
     from headrace.project import Project, Run
+    from headrace.types import StageRecord
 
 
 @click.command(
@@ -73,7 +75,7 @@ def run(
             echo_json(document)
         else:
             print_run(document, report_path)
-        _raise_failures(done)
+        _raise_failures(project, done)
         if fail_on_gate and document["gate"] is not None and not document["gate"]["passed"]:
             reasons = [c["message"] for c in document["gate"]["checks"] if not c["passed"]]
             raise failure.GateRefusedError(f"the gate refused the model: {'; '.join(map(str, reasons))}")
@@ -150,18 +152,34 @@ def _verdict(gate: dict[str, Any]) -> str:
     return f"refused ({against}): {reasons}"
 
 
-def _raise_failures(done: Run) -> None:
+def _raise_failures(project: Project, done: Run) -> None:
     """Say on stderr which stages failed, the last of them as the error of the command."""
     if done.succeeded:
         return
     from headrace.errors import StageError
 
     failed = [record for record in done.info.stages if record.outcome == "failed"]
-    for record in failed[:-1]:
-        failure.say(record.error or "failed", place=f"stage {record.stage.name}")
-    if failed:
-        raise StageError(failed[-1].error or "failed", place=f"stage {failed[-1].stage.name}")
-    raise StageError(f"run {done.id} is {done.info.status}")
+    if click.get_current_context().ensure_object(Settings).traceback:
+        log = project.explain(done.id).log
+        for text in (text for record in failed for text in log.get(record.stage.name, ())):
+            if text.startswith("Traceback"):
+                click.echo(text, err=True)
+    errors = [_stage_error(done, record) for record in failed]
+    for error in errors[:-1]:
+        failure.say(error.message, place=error.place, hint=error.hint)
+    raise errors[-1] if errors else StageError(f"run {done.id} is {done.info.status}")
+
+
+def _stage_error(done: Run, record: StageRecord) -> StageError:
+    """The recorded error of a stage, taken apart again into message and hint."""
+    from headrace.errors import StageError
+
+    place = f"stage {record.stage.name}"
+    text = (record.error or "failed").removeprefix(f"{place}: ")
+    message, separated, hint = text.rpartition("\n  ")
+    if not separated or hint.startswith("- "):
+        message, hint = text, f"`headrace explain {done.id}` shows its log, with the traceback."
+    return StageError(message, place=place, hint=hint)
 
 
 @click.command(

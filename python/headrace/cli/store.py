@@ -86,8 +86,10 @@ def _print_fsck(report: FsckReport) -> None:
         click.echo(f"runs that died: {', '.join(report.crashed)}; the next run goes on from what they kept")
     if report.orphans:
         click.echo(f"{report.orphans:,} objects ({size(report.orphan_bytes)}) that nothing needs: headrace store gc")
-    if report.ok and not findings:
+    if report.ok:
         click.echo(click.style("nothing is damaged", fg="green"))
+    if any(not finding.mended for finding in report.stale):
+        click.echo("`headrace store fsck --repair` removes what dead processes left")
 
 
 @store.command(
