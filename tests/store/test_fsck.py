@@ -193,3 +193,33 @@ def test_unreadable_pages_are_reported(root: Path, record: Record) -> None:
         except StoreError:
             return  # too damaged to be read, and said so
         assert not report.ok
+
+
+def test_what_was_collected_meanwhile_is_not_missing(
+    open_store: Callable[..., Store], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Written after the files were listed, and collected after the rows were read."""
+    store, other = open_store(), open_store()
+    real = store.objects.has
+
+    def has(sha256: str, size: int) -> bool:
+        other.gc(dry_run=False, grace=0, keep=0)
+        return real(sha256, size)
+
+    monkeypatch.setattr("headrace.store.fsck._check_objects", lambda _: other.artifacts.save(big(1)))
+    monkeypatch.setattr("headrace.store.fsck._check_artifacts", flushing(other))
+    monkeypatch.setattr(store.objects, "has", has)
+    assert harmless(store.fsck())
+    assert list(store.objects.names()) == []
+
+
+def flushing(other: Store) -> Callable[..., object]:
+    from headrace.store import fsck
+
+    real = fsck._check_artifacts
+
+    def check(state: object) -> object:
+        other.artifacts.flush()
+        return real(state)  # type: ignore[arg-type]
+
+    return check
