@@ -57,6 +57,7 @@ def show(*, which: str, project_dir: str, env: str | None, as_json: bool) -> Non
 
 
 @artifacts.command(
+    short_help="Write the parts of an artifact as files.",
     examples=["headrace artifacts export 3fa9c2 out/"],
     keys={"artifact": "digest, type, size", "files": "the paths that were written"},
 )

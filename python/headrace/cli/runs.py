@@ -71,6 +71,7 @@ def list_(limit: int, project_dir: str, env: str | None, as_json: bool) -> None:
 
 
 @runs.command(
+    short_help="Show a run and where it came from.",
     examples=["headrace runs show", "headrace runs show 01j8 --json"],
     keys={**RUN_KEYS, **RESULT_KEYS, "provenance": "git commit and diff, Python, platform, who, distributions"},
 )
@@ -129,6 +130,7 @@ def _origin(provenance: dict[str, Any]) -> dict[str, Any]:
 
 
 @runs.command(
+    short_help="Show what differs between two runs.",
     examples=["headrace runs compare 01j8 01j9", "headrace runs compare 01j8 latest --all"],
     keys={
         "left, right": "ids of the runs",

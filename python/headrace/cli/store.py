@@ -27,6 +27,7 @@ def store() -> None:
 
 
 @store.command(
+    short_help="Check every byte and every row.",
     examples=["headrace store fsck", "headrace store fsck --repair", "headrace store fsck --json"],
     keys={
         "ok": "whether nothing is damaged, or all that was is mended",
@@ -93,6 +94,7 @@ def _print_fsck(report: FsckReport) -> None:
 
 
 @store.command(
+    short_help="Remove what nothing needs any more.",
     examples=["headrace store gc", "headrace store gc --delete --keep 10 --grace 1"],
     keys={
         "dry_run": "true unless --delete",
@@ -132,6 +134,7 @@ def gc(*, delete: bool, keep: int, grace: float, project_dir: str, env: str | No
 
 
 @store.command(
+    short_help="Take over everything of another store.",
     examples=["headrace store merge ../laptop/.headrace"],
     keys={"report": "what was taken over, by kind"},
 )
