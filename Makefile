@@ -4,7 +4,9 @@
 # The first Python that is new enough, unless one is named: make test PYTHON=/opt/python3.12/bin/python3
 PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
   "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$python" && break; done),python3)
-PYTEST_ARGS ?=
+# The tests wait for disks and child processes more than they compute, so several share the machine.
+PYTEST_ARGS ?= -n auto --maxprocesses=4
+BENCH_ARGS ?=
 CARGO ?= cargo
 
 VENV := .venv
@@ -71,7 +73,7 @@ check-rust: $(STAMPS)/venv
 	$(CARGO) clippy --manifest-path benches/rust/Cargo.toml --all-targets --locked -- -W clippy::pedantic -D warnings
 
 bench: $(STAMPS)/dev $(STAMPS)/peers ## measure, beside the peers, in one run
-	$(PY) -m pytest benches --benchmark-group-by=group $(PYTEST_ARGS)
+	$(PY) -m pytest benches --benchmark-group-by=group $(BENCH_ARGS)
 	$(CARGO) bench --manifest-path benches/rust/Cargo.toml --locked
 
 docs: $(STAMPS)/dev ## write the reference from the code
