@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from pydantic import BaseModel, ConfigDict, Field
+
 from headrace import Dataset, Model, Params, StageContext
 from headrace.errors import ConfigError, GraphError
 from headrace.hooks.catalog import StageEntry
 from headrace.hooks.contract import describe
 from headrace.pipeline.graph import Edge, Graph, build
 from headrace.pipeline.spec import StageSpec, parse
-from pydantic import BaseModel, ConfigDict, Field
 
 
 class Config(BaseModel):

@@ -6,9 +6,10 @@ import json
 import math
 
 import pytest
-from headrace.pipeline.keys import Fingerprint, canonical, differences, digest
 from hypothesis import given
 from hypothesis import strategies as st
+
+from headrace.pipeline.keys import Fingerprint, canonical, differences, digest
 
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),

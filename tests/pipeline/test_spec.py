@@ -5,11 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
 from headrace.errors import SpecError
 from headrace.pipeline.locate import line_of
 from headrace.pipeline.spec import load, parse, valid_name
-from hypothesis import given
-from hypothesis import strategies as st
 
 TEXT = """\
 # a comment with [brackets] and = signs

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 @hookimpl
 def headrace_stages(registry: _Registry) -> None:
+    """The stages of the main job."""
     registry.add("ingest", "files", "headrace.builtins.ingest.files:FilesIngest")
     registry.add("ingest", "sql", "headrace.builtins.ingest.sql:SqlIngest")
     registry.add("validate", "expectations", "headrace.builtins.validate.expectations:ExpectationsValidator")
@@ -36,6 +37,7 @@ def headrace_stages(registry: _Registry) -> None:
 
 @hookimpl
 def headrace_artifacts(registry: _ArtifactRegistry) -> None:
+    """The types that they hand to one another."""
     registry.add("dataset", "headrace:Dataset")
     registry.add("feature-plan", "headrace:FeaturePlan")
     registry.add("params", "headrace:Params")
