@@ -143,7 +143,7 @@ def wide() -> Case:
 
 
 def odd_names() -> Case:
-    """Names with quotes, line ends, emoji, dots, and one that looks like a selector; labels likewise. Arrow IPC."""
+    """Names with quotes, line ends, emoji, dots, and some that look like patterns; labels likewise. Arrow IPC."""
     chance, number, word, score = draws(500, 7)
     return Case(
         pl.DataFrame(
@@ -153,6 +153,11 @@ def odd_names() -> Case:
                 "a.b": [chance.random() for _ in score],
                 "type:number": [chance.random() for _ in score],
                 " ": [chance.random() for _ in score],
+                "": [chance.choice("ab") for _ in score],
+                "*": [chance.choice("ab") for _ in score],
+                "^a.*$": [chance.choice("ab") for _ in score],
+                "prediction": [chance.random() for _ in score],
+                "quarantined_row": [chance.random() for _ in score],
                 "back\\slash": [chance.choice("ab") for _ in score],
                 'is it "so"?\r\n🎯': ['"yes"\n' if s > 0 else "ño 🙁" for s in score],
             }

@@ -178,7 +178,10 @@ def test_the_same_data_gives_the_same_text(tmp_path):
     )
 
 
-names = st.text(st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=12)
+PATTERNS = ["*", "^a$", "^.*$", "type:number", "regex:x", ""]
+names = st.sampled_from(PATTERNS) | st.text(
+    st.characters(codec="utf-8", exclude_characters="\x00"), min_size=1, max_size=12
+)
 
 
 @settings(max_examples=60, deadline=None)

@@ -62,7 +62,8 @@ def make(predictor: Predictor, frame: pl.DataFrame, *, n: int = 16, tolerance: f
     count = min(n, frame.height)
     picked = frame[[index * frame.height // count for index in range(count)]]
     # Dicts, because a list of series would rename a column whose name is empty.
-    taken = pl.DataFrame({c.name: _declared(read_column(column_of(picked, c.name), c), c) for c in columns})
+    values = {c.name: read_column(column_of(picked, c.name).alias("value"), c) for c in columns}
+    taken = pl.DataFrame({c.name: _declared(values[c.name], c) for c in columns})
     rows = pl.concat([taken, _edges(columns)])
     if tolerance is None:
         tolerance = 0.0 if predictor.model.native is not None else 1e-5

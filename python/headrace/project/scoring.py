@@ -76,7 +76,7 @@ def predict_file(
                 hint="Leave it out of --columns, or rename it in the file.",
             )
     # A selection of no columns has no rows, so there would be nothing to put the predictions beside.
-    carried = rows.select(names).hstack(predicted.get_columns()) if names else predicted
+    carried = rows[names].hstack(predicted.get_columns()) if names else predicted
     return Predictions(package.version, carried)
 
 

@@ -276,7 +276,7 @@ def _features(seen: Sketch) -> Iterator[str]:
     yield comment(
         "What becomes of each column is decided from the training rows, kept with the model, and done again exactly so "
         "for every prediction. `columns` overrides it, for instance: "
-        'columns = { NAME = { as = "category" } }.\n'
+        'columns = { NAME = { treat_as = "category" } }.\n'
         f"From {seen.judged_rows:,} rows it would be:\n" + "\n".join(_choices(seen))
     )
 

@@ -196,7 +196,8 @@ def recurring_parts(series: pl.Series) -> tuple[str, ...] | None:
 
     if not isinstance(series.dtype, pl.Date | pl.Datetime):
         return None
-    first, last = series.dt.date().min(), series.dt.date().max()
+    dates = series.alias("time").dt.date()  # polars takes some names of columns for patterns
+    first, last = dates.min(), dates.max()
     days = (last - first).days  # type: ignore[operator, union-attr]  # dates, and not empty
     parts = [part for part, least in (("month", 730), ("day", 61), ("day_of_week", 14)) if days >= least]
     clock = ["hour", "minute"] if isinstance(series.dtype, pl.Datetime) and days >= 2 else []
@@ -205,7 +206,7 @@ def recurring_parts(series: pl.Series) -> tuple[str, ...] | None:
 
 def time_config(parts: Sequence[str]) -> dict[str, Any]:
     """What `[features] columns` says of a time column of which only `parts` recur."""
-    return {"time_parts": list(parts)} if parts else {"as": "drop"}
+    return {"time_parts": list(parts)} if parts else {"treat_as": "drop"}
 
 
 def _stated_time(frame: pl.DataFrame, name: str | None, place: str) -> str | None:
@@ -238,7 +239,7 @@ def _names_rows(series: pl.Series) -> bool:
 
     if not (series.dtype.is_integer() or isinstance(series.dtype, pl.String | pl.Categorical | pl.Enum)):
         return False
-    present = series.drop_nulls()
+    present = series.alias("value").drop_nulls()
     return len(present) > 1 and present.n_unique() * 2 > len(present)
 
 
@@ -342,5 +343,5 @@ def _labels(series: pl.Series) -> list[tuple[str, int]]:
 def _spread(series: pl.Series) -> tuple[float, ...]:
     import polars as pl
 
-    numbers = series.cast(pl.Float64)
+    numbers = series.alias("value").cast(pl.Float64)
     return tuple(float(value) for value in (numbers.min(), numbers.median(), numbers.max()) if value is not None)  # type: ignore[arg-type]

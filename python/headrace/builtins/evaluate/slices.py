@@ -38,7 +38,7 @@ def parts(frame: pl.DataFrame, column: str, *, most: int, fewest: int, asked: bo
     more values is left out, unless it was `asked` for: then its `most` frequent values are taken. Nulls are a
     part of their own.
     """
-    series = frame[column]
+    series = frame[column].alias("value")  # polars takes some names of columns for patterns
     if series.dtype.is_nested() or series.dtype in (pl.Binary, pl.Object, pl.Null):
         return
     missing = series.is_null() | (series.is_nan() if series.dtype.is_float() else False)
@@ -63,9 +63,8 @@ def _coded(series: pl.Series, *, most: int, asked: bool) -> tuple[NDArray[np.int
         return _ranges(series)
     if distinct > most and not asked:
         return none, []
-    counts = series.value_counts().rename({series.name: "value"} if series.name != "value" else {})
-    name, count = counts.columns
-    values = counts.sort([count, name], descending=[True, False])[name].head(most)
+    counts = series.value_counts()
+    values = counts.sort(["count", "value"], descending=[True, False])["value"].head(most)
     values = values.sort()
     codes = none.copy()
     for code, value in enumerate(values.to_list()):

@@ -129,14 +129,14 @@ def _matrix(
             place=place,
             hint="Connect `plan`, `train_features` and `valid_features` from the same features stage.",
         )
-    unlabelled = rows[plan.target].is_null()
+    unlabelled = rows[plan.target].alias("target").is_null()  # polars takes some names for patterns
     if unlabelled.any():
         raise errors.DataError(
             f"the target {plan.target!r} has no value in {unlabelled.sum()} of {rows.height} rows",
             place=f"{place}, row {unlabelled.arg_max()}",
             hint="Leave rows without a target out before the features stage.",
         )
-    matrix: npt.NDArray[np.float32] = rows.select(plan.outputs).to_numpy()
+    matrix: npt.NDArray[np.float32] = rows[list(plan.outputs)].to_numpy()
     return matrix.astype(np.float32, copy=False), rows[plan.target].cast(pl.Float64).to_numpy()
 
 

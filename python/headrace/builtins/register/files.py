@@ -72,13 +72,13 @@ def telling_rows(frame: pl.DataFrame, inputs: list[str], count: int) -> pl.DataF
     """`count` rows evenly spread, and for up to 20 columns a row with a null, the smallest and the largest value."""
     picked = {at * frame.height // count for at in range(min(count, frame.height))}
     for name in inputs[:MOST_COLUMNS]:
-        series = frame[name]
+        series = frame[name].alias("value")  # polars takes some names of columns for patterns
         missing = series.is_null().arg_max()
         if missing is not None and series[missing] is None:
             picked.add(missing)
         if series.dtype.is_numeric() or series.dtype.is_temporal():
             picked |= {at for at in (series.arg_min(), series.arg_max()) if at is not None}
-    return frame.select(inputs)[sorted(picked)]
+    return frame[list(inputs)][sorted(picked)]
 
 
 def canonical(value: Any) -> bytes:

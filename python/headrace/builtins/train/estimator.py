@@ -220,14 +220,14 @@ def _matrix(plan: FeaturePlan, rows: pl.DataFrame, place: str) -> tuple[_Rows, n
             place=place,
             hint="Connect `plan`, `train_features` and `valid_features` from the same features stage.",
         )
-    unlabelled = rows[plan.target].is_null()
+    unlabelled = rows[plan.target].alias("target").is_null()  # polars takes some names for patterns
     if unlabelled.any():
         raise errors.DataError(
             f"the target {plan.target!r} has no value in {unlabelled.sum()} of {rows.height} rows",
             place=f"{place}, row {unlabelled.arg_max()}",
             hint="Leave rows without a target out before the features stage.",
         )
-    matrix = np.ascontiguousarray(rows.select(plan.outputs).to_numpy().astype(np.float32, copy=False))
+    matrix = np.ascontiguousarray(rows[list(plan.outputs)].to_numpy().astype(np.float32, copy=False))
     return matrix, rows[plan.target].to_numpy()
 
 

@@ -42,7 +42,7 @@ def execute(plan: PlanDocument, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
     """
     import numpy as np
 
-    columns = {column.name: read_column(column_of(frame, column.name), column) for column in plan.inputs}
+    columns = {column.name: read_column(column_of(frame, column.name).alias("value"), column) for column in plan.inputs}
     out = np.empty((frame.height, len(plan.steps)), dtype=np.float32, order="F")
     for index, step in enumerate(plan.steps):
         out[:, index] = run_step(step, columns[step.input])

@@ -79,18 +79,18 @@ _AUTO: Final[Mapping[Family, TreatAs]] = {
 
 @dataclass
 class _Column:
-    """A column on its way to steps. `forced`: a person said what it is, so it is not dropped for being dull."""
+    """A column on its way to steps. `forced`: a person said what it is, so it is not dropped for being dull.
 
+    `series` does not have the column's name: polars takes `^a$` and `*` for patterns, also as the name of a series.
+    """
+
+    name: str
     series: pl.Series
     family: Family
     config: ColumnConfig
     shared: FeatureConfig
     names: _Names
     steps: list[Step] = field(default_factory=list)
-
-    @property
-    def name(self) -> str:
-        return self.series.name
 
     @property
     def forced(self) -> bool:
@@ -130,11 +130,12 @@ def fit(frame: pl.DataFrame, *, target: str, task: Task, config: Mapping[str, JS
             choices.append(Choice(column=series.name, decision="excluded", reason=not_features[series.name]))
             continue
         own = settings.columns.get(series.name, ColumnConfig())
-        column = _Column(series, families[series.name], own, settings, names)
+        column = _Column(series.name, series.alias("value"), families[series.name], own, settings, names)
         choices.append(_choose(column))
         if column.steps:
             steps += column.steps
-            inputs.append(InputColumn(name=series.name, type=type_name(series.dtype), nullable=_has_missing(series)))
+            nullable = _has_missing(column.series)
+            inputs.append(InputColumn(name=series.name, type=type_name(series.dtype), nullable=nullable))
     if not steps:
         _refuse_nothing(frame, choices)
     return PlanDocument.make(

@@ -38,7 +38,7 @@ def infer_task(series: pl.Series) -> Task:
     place = f"column {series.name!r}"
     kind = family(type_name(series.dtype))
     _check_possible(series, place)
-    values = series.filter(_labelled(series))
+    values = series.filter(_labelled(series)).alias("target")
     if values.is_empty():
         raise DataError(f"the target has no value in any of {len(series)} rows", place=place, hint=_OTHER_TARGET)
     distinct = values.n_unique()
@@ -142,11 +142,11 @@ def encode_target(series: pl.Series, target: Target, *, strict: bool = True) -> 
             hint="Read or cast the column with the type that it had in training.",
         )
     if not target.classes:
-        values = series.cast(pl.Float64).alias(target.name)
-        codes = pl.select(pl.when(values.is_finite()).then(values)).to_series().alias(target.name)
+        values = series.alias("target").cast(pl.Float64)
+        codes = pl.select(pl.when(values.is_finite()).then(values)).to_series().alias("target")
         expectation = "a finite number"
     else:
-        codes = _codes(series, target).alias(target.name)
+        codes = _codes(series, target).alias("target")
         shown = ", ".join(map(repr, target.classes[:8])) + (", ..." if len(target.classes) > 8 else "")
         expectation = f"one of the {len(target.classes)} classes of training: {shown}"
     if strict and codes.null_count():
@@ -156,7 +156,7 @@ def encode_target(series: pl.Series, target: Target, *, strict: bool = True) -> 
             place=f"column {target.name!r}, row {row}",
             hint="Drop or correct these rows.",
         )
-    return codes
+    return codes.alias(target.name)
 
 
 def decode_labels(indices: npt.NDArray[np.intp], target: Target, name: str) -> pl.Series:
@@ -191,6 +191,7 @@ def _check_possible(series: pl.Series, place: str) -> None:
 
 
 def _labelled(series: pl.Series) -> pl.Series:
+    series = series.alias("target")  # polars takes some names of columns for patterns, also of a series
     present = series.is_not_null()
     return present & series.is_not_nan().fill_null(value=False) if series.dtype.is_float() else present
 
@@ -206,6 +207,7 @@ def _plain(series: pl.Series) -> pl.Series:
     """Categories as text, decimals as float64: values that JSON has."""
     import polars as pl
 
+    series = series.alias("target")
     if isinstance(series.dtype, pl.Categorical | pl.Enum):
         return series.cast(pl.String)
     return series.cast(pl.Float64) if isinstance(series.dtype, pl.Decimal) else series
