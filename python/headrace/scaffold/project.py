@@ -27,7 +27,7 @@ EXPECTATIONS: Final = "expectations.toml"
 _MOST_CELLS: Final = 200_000_000
 _SHOWN_COLUMNS: Final = 40
 _NEAR: Final = 2
-_RULE: Final = 100
+_FEW: Final = 1_000
 
 
 @dataclass(frozen=True)
@@ -307,13 +307,18 @@ def _train(seen: Sketch) -> Iterator[str]:
     yield assignment("n_estimators", estimators)
     yield assignment("learning_rate", rate)
     yield assignment("num_leaves", leaves)
+    if rows < _FEW:
+        yield comment(
+            "With few rows a leaf holds few of them: its value is drawn towards zero, so that it is not too sure."
+        )
+        yield assignment("lambda_l2", 2.0)
     if columns > 200:
         yield comment(f"{columns:,} columns: each tree sees a part of them, which is faster and overfits less.")
         yield assignment("feature_fraction", 0.3 if columns > 1000 else 0.6)
 
 
 def _size(rows: int) -> tuple[int, float, int, str]:
-    if rows < 1_000:
+    if rows < _FEW:
         return 200, 0.05, 7, "few, so the trees are small"
     if rows < 20_000:
         return 500, 0.05, 31, "enough for trees of ordinary size"
