@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import shutil
 import subprocess
 import sys
@@ -73,6 +74,36 @@ def test_the_second_run_executes_nothing(project, run):
     again = json.loads(headrace(project, "run", "--json", "--quiet"))
     assert {stage["outcome"] for stage in again["stages"]} == {"cached"}
     assert again["version"] == run["version"]
+
+
+def test_a_run_that_executes_nothing_costs_less_than_a_second(project, run):
+    # Processor time of the whole process, from its start: a clock would measure what else this machine does.
+    def once() -> float:
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        headrace(project, "run", "--quiet")
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(once() for _ in range(4)) <= 1.0
+
+
+def test_a_run_that_executes_nothing_imports_nothing_heavy(project, run):
+    code = f"import sys\ntry:\n    {HEADRACE[2]}\nexcept SystemExit:\n    print(*sys.modules, file=sys.stderr)"
+    command = [sys.executable, "-c", code, "run", "--quiet"]
+    done = subprocess.run(command, cwd=project, capture_output=True, text=True, check=True)
+    heavy = {
+        "polars",
+        "pyarrow",
+        "numpy",
+        "lightgbm",
+        "onnx",
+        "onnxruntime",
+        "sklearn",
+        "matplotlib",
+        "rich",
+        "alembic",
+    }
+    assert not set(done.stderr.split()) & heavy
 
 
 def test_new_flights_are_predicted(project, run):
