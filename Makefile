@@ -4,8 +4,9 @@
 # The first Python that is new enough, unless one is named: make test PYTHON=/opt/python3.12/bin/python3
 PYTHON ?= $(or $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
   "$$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1 && echo "$$python" && break; done),python3)
-# The tests wait for disks and child processes more than they compute, so several share the machine.
-PYTEST_ARGS ?= -n auto --maxprocesses=4
+# The tests wait for disks and child processes more than they compute, so several share the machine. Those of a group
+# (`xdist_group`) stay in one process, because they share what took long to make.
+PYTEST_ARGS ?= -n auto --maxprocesses=4 --dist loadgroup
 BENCH_ARGS ?=
 CARGO ?= cargo
 

@@ -16,6 +16,8 @@ from headrace.cli.main import cli
 
 ROWS = 400
 
+pytestmark = pytest.mark.xdist_group("trained model")
+
 
 def call(*args: object) -> str:
     done = CliRunner().invoke(cli, [str(arg) for arg in args])
@@ -84,6 +86,31 @@ def test_predict_to_a_file(shop, headrace, suffix):
     assert frame.columns == done.document["columns"]
     expected = pl.read_csv(headrace("predict", "shop@1", "../new.csv").out.encode())
     assert frame["probability_yes"].to_list() == expected["probability_yes"].to_list()
+
+
+def test_a_package_that_was_lost_twice_is_made_again_twice(shop, headrace):
+    champion = headrace("models", "show", "shop@champion", "--json").document
+    card = champion["manifest"]["files"]["card.md"]["sha256"]
+    leaves = {1: [], 2: ["--set", "train.num_leaves=4"]}[champion["number"]]
+    for _ in range(2):
+        (shop / "shop" / ".headrace" / "objects" / card[:2] / card[2:]).unlink()
+        assert headrace("models", "show", "shop@champion").code == 5
+        assert headrace("run", "-q", *leaves).code == 0
+        assert headrace("models", "show", "shop@champion", "--json").document == champion
+
+
+def test_predictions_are_not_written_over_what_they_predict(shop, headrace):
+    before = (shop / "new.csv").read_bytes()
+    done = headrace("predict", "shop@1", "../new.csv", "-o", "../new.csv")
+    assert done.code == 2
+    assert "would be lost" in done.err
+    assert (shop / "new.csv").read_bytes() == before
+
+
+def test_a_device_is_no_file(shop, headrace):
+    done = headrace("predict", "shop@1", os.devnull)
+    assert done.code == 3
+    assert "no ordinary file" in done.err
 
 
 def test_every_format_predicts_the_same(shop, headrace):

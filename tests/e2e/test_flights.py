@@ -16,7 +16,7 @@ import pytest
 EXAMPLE = Path(__file__).parents[2] / "examples" / "flights"
 HEADRACE = [sys.executable, "-c", "from headrace.cli.main import main; main()"]
 
-pytestmark = [pytest.mark.e2e, pytest.mark.slow]
+pytestmark = [pytest.mark.e2e, pytest.mark.slow, pytest.mark.xdist_group("flights")]
 
 
 @pytest.fixture(scope="module")
