@@ -154,6 +154,16 @@ def test_a_failure_names_the_stage_and_skips_what_follows(chain: Chain) -> None:
         assert outcomes(project.run()) == {"start": "cached", "two": "executed", "three": "executed"}
 
 
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+def test_a_stage_that_ends_the_process_has_failed(chain: Chain, isolation: str) -> None:
+    chain.edit("steps", 'raise ValueError(f"try {done}")', "raise SystemExit(0)")
+    with chain.project(overrides=["two.fail=1", f'two.isolation="{isolation}"']) as project:
+        run = project.run()
+        assert outcomes(run) == {"start": "executed", "two": "failed", "three": "skipped"}
+        assert "tried to end the process (exit 0)" in str(run.record("two").error)
+        assert project.run().succeeded
+
+
 def test_retries_are_counted_and_told(chain: Chain) -> None:
     told: list[Event] = []
     with chain.project(overrides=["two.fail=2", "two.retries=2"]) as project:

@@ -50,8 +50,9 @@ def report(error: BaseException, *, show_traceback: bool) -> int:
         case click.Abort() | KeyboardInterrupt():
             say("interrupted")
             return INTERRUPTED
-        case SystemExit():  # somebody's code below us wants to leave
-            return error.code if isinstance(error.code, int) else FAILED if error.code else OK
+        case SystemExit():  # somebody's code below us wants to leave; what was asked for is not done, whatever it says
+            say(f"a plugin or the project's own code tried to end the process (exit {error.code})")
+            return FAILED
         case OSError():
             return _operating_system(error)
     return _bug(error, show_traceback=show_traceback)

@@ -74,14 +74,24 @@ def load_target(target: str) -> type:
 def execute(
     implementation: type, contract: StageContract, config: Any, context: Context, store: Store
 ) -> dict[str, ArtifactRef]:
-    """Run a stage and keep what it gives. Errors come out as they are; the caller says which stage it was."""
+    """Run a stage and keep what it gives. Errors come out as they are; the caller says which stage it was.
+
+    A stage that ends the process raises `StageError` instead: `sys.exit(0)` in it must not look like a success.
+    """
     inputs: dict[str, Any] = {
         name: store.artifacts.load(context.inputs[name], spec.type)
         for name, spec in contract.inputs.items()
         if name in context.inputs
     }
     context.workdir.mkdir(parents=True, exist_ok=True)
-    result = implementation(config).run(context, **inputs)
+    try:
+        result = implementation(config).run(context, **inputs)
+    except SystemExit as error:
+        raise StageError(
+            f"it tried to end the process (exit {error.code})",
+            place=f"stage {context.stage}",
+            hint="Raise an error where it cannot go on; return where it is done.",
+        ) from error
     context.check_cancelled()
     return {name: store.artifacts.save(value) for name, value in _outputs(result, contract, context.stage).items()}
 
