@@ -409,3 +409,16 @@ def test_predictor(registry: Registry) -> None:
     add(registry, 1)
     with pytest.raises(HeadraceError):  # these are not the files of a model, and it says so
         registry.get("flights", 1).predictor()
+
+
+def test_a_version_that_lost_a_file_needs_repair_unless_somebody_took_it_down(store: Store, registry: Registry) -> None:
+    first, second, never = (add(registry, n) for n in (1, 2, 3))
+    registry.promote("flights@1", why="x")
+    registry.promote("flights@2", why="x")
+    assert not any(registry.needs_repair(v) for v in (first, second, never))
+    for n in (1, 2, 3):
+        break_file(store, hashlib.sha256(b"model %d" % n).hexdigest())
+    assert registry.needs_repair(second)
+    assert registry.needs_repair(never)
+    assert not registry.needs_repair(first)  # registered again, it would be champion again
+    assert not registry.needs_repair(ModelVersion("flights", 9, second.package))

@@ -140,6 +140,20 @@ class Registry:
                 return ModelPackage(self.store, row)
         return None
 
+    def needs_repair(self, version: ModelVersion) -> bool:
+        """Whether files of a version are missing or damaged, and the stage that registered it may make them again.
+
+        It may not where the version was champion and is no more: to register it again would give it back the alias
+        that somebody took from it.
+        """
+        row = self.store.versions.get(version.name, version.number)
+        if row is None or row.package != version.package:
+            return False
+        if self.store.versions.is_whole(row):
+            return False
+        was = any(move.version == row.number for move in self.store.versions.history(row.model, CHAMPION))
+        return not was or self.aliased(row.model, CHAMPION) == row.number
+
     def aliased(self, model: str, alias: str) -> int | None:
         """The number of the version that an alias names now, or None."""
         state = self._state(model_name(model), alias_name(alias))

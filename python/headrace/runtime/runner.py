@@ -19,7 +19,17 @@ from headrace.pipeline.keys import Fingerprint, canonical, differences
 from headrace.runtime.call import StageCall, execute
 from headrace.runtime.context import Context, Event
 from headrace.runtime.process import execute_in_process
-from headrace.types import Artifact, ArtifactRef, Outcome, RegistryView, RunInfo, RunStatus, StageInfo, StageRecord
+from headrace.types import (
+    Artifact,
+    ArtifactRef,
+    ModelVersion,
+    Outcome,
+    RegistryView,
+    RunInfo,
+    RunStatus,
+    StageInfo,
+    StageRecord,
+)
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -46,6 +56,7 @@ class RunRegistry(RegistryView, Protocol):
     @property
     def who(self) -> str: ...
     def set_run(self, run_id: str | None) -> None: ...
+    def needs_repair(self, version: ModelVersion) -> bool: ...
 
 
 @dataclass
@@ -313,10 +324,18 @@ class _StageRun:
         )
         if outputs is None or set(outputs) != set(self.node.contract.outputs):
             return None
-        damaged = [name for name, ref in outputs.items() if not self.store.artifacts.verify(ref.digest)]
+        damaged = [name for name, ref in outputs.items() if not self._is_whole(ref)]
         for name in damaged:
             self._say(f"output {name!r} is missing from the store or damaged: it is made again")
         return None if damaged else outputs
+
+    def _is_whole(self, ref: ArtifactRef) -> bool:
+        """Whether an output is all here. A model version only names its package, whose files must be here as well."""
+        if not self.store.artifacts.verify(ref.digest):
+            return False
+        if ref.type_name != ModelVersion.type_name:
+            return True
+        return not self.runner.registry.needs_repair(self.store.artifacts.load(ref, ModelVersion))
 
     # --- make it ----------------------------------------------------------------------------------------------------
 
