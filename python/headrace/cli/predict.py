@@ -64,6 +64,8 @@ def predict(
 
     if as_json and output is None:
         raise click.UsageError("--json needs -o: without it, the predictions themselves go to stdout")
+    if output is not None and output.exists() and file.exists() and output.samefile(file):
+        raise click.UsageError(f"-o names {click.format_filename(file)} itself, whose rows would be lost")
     with Project(project_dir, env=env) as project, stdin_as_file(file, stated) as path:
         found = predict_file(project, ref, path, stated=stated, keep=carried(columns))
     if output is None:

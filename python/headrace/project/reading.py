@@ -40,7 +40,10 @@ def read_file(
     """
     file = Path(path)
     if not file.is_file():
-        found = "this is a folder" if file.is_dir() else "there is no such file"
+        if file.is_dir():
+            found = "this is a folder"
+        else:
+            found = "this is no ordinary file" if file.exists() else "there is no such file"
         raise DataError(found, place=str(path), hint="Name a Parquet, Arrow IPC, CSV or NDJSON file.")
     config = _config(project)
     if stated:
