@@ -103,6 +103,12 @@ def test_errors_point_at_the_line(tmp_path: Path, old: str, new: str, place: str
         assert word in str(caught.value)
 
 
+def test_an_overlay_where_there_is_none(tmp_path: Path) -> None:
+    (tmp_path / "headrace.toml").write_text('[project]\nname = "a"\n')
+    with pytest.raises(SpecError, match=r"no overlay \[env.prod\](.|\n)*write \[env.prod.STAGE\]"):
+        load(tmp_path, env="prod")
+
+
 def test_unknown_overlay_and_overrides(tmp_path: Path) -> None:
     path = write(tmp_path, TEXT)
     with pytest.raises(SpecError, match=r"no overlay \[env.prd\](.|\n)*prod"):

@@ -296,7 +296,9 @@ class _Reader:
         if env is None:
             return document
         if env not in overlays:
-            raise SpecError(f"there is no overlay [env.{env}]", place=self._path.name, hint=nearest(env, overlays))
+            none = f"There is none in it: write [env.{env}.STAGE], or leave `env` out."
+            hint = nearest(env, overlays) if overlays else none
+            raise SpecError(f"there is no overlay [env.{env}]", place=self._path.name, hint=hint)
         return _merged(document, overlays[env])
 
     def overridden(self, document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
