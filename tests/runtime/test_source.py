@@ -13,6 +13,7 @@ from headrace.runtime.source import SourceClosure, SourceIndex
 
 if TYPE_CHECKING:
     from pathlib import Path
+from typing import Any
 
 FILES = {
     "steps.py": "import json\nimport polars as pl\nfrom tools.first import one\n\ndef run():\n    return one()\n",
@@ -166,6 +167,13 @@ def test_what_is_installed_is_not_hashed(project: Path) -> None:
     found = closure(project)
     assert set(found.modules) == {"steps"}
     assert found.imports == {"pydantic", "click", "sys"}
+
+
+def test_what_is_installed_elsewhere_is_not_hashed(project: Path, site: Any) -> None:
+    site.install("far-away", files={"far_away/__init__.py": "import far_away.inner", "far_away/inner.py": "X = 1"})
+    (project / "steps.py").write_text("import far_away\n")
+    assert set(closure(project).modules) == {"steps"}
+    assert closure(project).imports == {"far_away"}
 
 
 def test_a_file_that_does_not_parse_is_hashed_as_it_is(project: Path) -> None:

@@ -1,6 +1,6 @@
 """What an implementation's result depends on besides data: its source, transitively, and what it imports.
 
-First-party is every module that is neither in the standard library nor in site-packages: the project's own modules and
+First-party is every module that is neither in the standard library nor installed: the project's own modules and
 editable installs. Their source is followed import by import and hashed as tokens, so that comments and blank lines do
 not count. Everything in site-packages is pinned by the version of its distribution instead.
 
@@ -245,16 +245,23 @@ class SourceIndex:
         folders = [Path(p) for p in spec.submodule_search_locations or ()]
         origin = Path(spec.origin) if spec.origin and spec.origin not in ("built-in", "frozen") else None
         somewhere = folders[0] if folders else origin
-        if somewhere is None or any(somewhere.is_relative_to(site) for site in _installed()):
+        if somewhere is None or _is_installed(somewhere):
             return None
         if folders:
             return ("first-party", folders)
         return ("first-party", origin) if origin is not None else None
 
 
-def _installed() -> tuple[Path, ...]:
+def _is_installed(top: Path) -> bool:
+    """Whether a top-level module came by installation: it lies beside the metadata of distributions.
+
+    That is so in the site-packages of this environment, of one below it (`--system-site-packages`), of the user, and
+    in any folder that `pip install --target` filled.
+    """
     paths = sysconfig.get_paths()
-    return tuple(Path(paths[key]) for key in ("purelib", "platlib", "stdlib", "platstdlib"))
+    if any(top.is_relative_to(paths[key]) for key in ("purelib", "platlib", "stdlib", "platstdlib")):
+        return True
+    return next(top.parent.glob("*.dist-info"), None) is not None
 
 
 def _facts_of(data: bytes) -> _Facts:
