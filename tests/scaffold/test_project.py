@@ -238,6 +238,23 @@ def test_data_far_away_is_named_from_the_root(tmp_path):
     assert tomllib.loads((far / "headrace.toml").read_text())["ingest"]["path"] == str(tmp_path / "d.parquet")
 
 
+def test_numbers_with_a_decimal_comma_are_read_as_numbers(tmp_path):
+    lines = [f"{i // 7},{i % 7};{'ab'[i % 2]};{i % 3 % 2}" for i in range(ROWS)]
+    (tmp_path / "d.csv").write_text("\n".join(["x;kind;y", *lines]))
+    done = init_project(tmp_path / "p", data=str(tmp_path / "d.csv"), target="y")
+    document = tomllib.loads((tmp_path / "p" / "headrace.toml").read_text())
+    assert done.sketch.types["x"] == "float64"
+    assert document["ingest"]["decimal_comma"] is True
+
+
+def test_text_with_commas_stays_text(tmp_path):
+    lines = [f'{i},"{i % 9},{i % 7},{i % 5}",{i % 3 % 2}' for i in range(ROWS)]
+    (tmp_path / "d.csv").write_text("\n".join(["x,code,y", *lines]))
+    done = init_project(tmp_path / "p", data=str(tmp_path / "d.csv"), target="y")
+    assert done.sketch.types["code"] == "string"
+    assert "decimal_comma" not in tomllib.loads((tmp_path / "p" / "headrace.toml").read_text())["ingest"]
+
+
 def test_a_wide_table_is_summed_up(tmp_path):
     wide = table().with_columns(pl.Series(f"c{i}", [(j * i) % 11 for j in range(ROWS)]) for i in range(500))
     done, document = written(tmp_path, wide)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.errors import SpecError
+from headrace.errors import DataError, SpecError
 from headrace.pipeline.spec import FILE_NAME, valid_name
 from headrace.project.writing import write_whole
 from headrace.scaffold.expectations import suggest_for_frame
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from headrace.compute.dataset import Dataset
     from headrace.types import Task
 
 EXPECTATIONS: Final = "expectations.toml"
@@ -79,10 +80,13 @@ def init_project(
     directory = Path(directory)
     chosen = _name(directory, name)
     _refuse_to_overwrite(directory, force=force)
-    frame, rows = _read(data)
+    table = _read(data)
+    frame, rows = table.frame, table.rows
     seen = sketch(frame, target, task=task, time_column=time_column, place=data, rows=rows)
     expectations = suggest_for_frame(frame)
-    text = spec_text(seen, name=chosen, path=_written_path(data, directory), shown=data)
+    text = spec_text(
+        seen, name=chosen, path=_written_path(data, directory), shown=data, decimal_comma=table.decimal_comma
+    )
     _make(directory)
     written = [directory / EXPECTATIONS, directory / FILE_NAME]
     write_whole(written[0], expectations.encode())
@@ -93,16 +97,51 @@ def init_project(
 # --- reading ----------------------------------------------------------------------------------------------------------
 
 
-def _read(data: str) -> tuple[pl.DataFrame, int]:
-    """The rows as `ingest: files` reads them, and how many there are; of very large data only every k-th row."""
+@dataclass(frozen=True)
+class _Table:
+    """`frame`: all of the rows, or of very large data every k-th; `rows`: how many there are."""
+
+    frame: pl.DataFrame
+    rows: int
+    decimal_comma: bool = False
+
+
+def _read(data: str) -> _Table:
+    """The rows as `ingest: files` reads them, with `decimal_comma` if that makes numbers of what else were text."""
+    from headrace.builtins.ingest.csv_types import CsvDialect
     from headrace.builtins.ingest.locate import locate
     from headrace.builtins.ingest.reading import Wanted, read_files
 
-    dataset = read_files(locate(data, Path.cwd()), Wanted(), _unheard)
+    files = locate(data, Path.cwd())
+    dataset = read_files(files, Wanted(), _unheard)
+    table = _Table(_some(dataset), dataset.num_rows)
+    if not _with_commas(table.frame):
+        return table
+    try:
+        again = read_files(files, Wanted(dialect=CsvDialect(decimal_comma=True)), _unheard)
+    except DataError:  # only part of the numbers are written so; as text they can be read
+        return table
+    better = sum(dtype.is_float() for dtype in _some(again).dtypes) > sum(d.is_float() for d in table.frame.dtypes)
+    return _Table(_some(again), again.num_rows, decimal_comma=True) if better else table
+
+
+def _some(dataset: Dataset) -> pl.DataFrame:
     cells = dataset.num_rows * len(dataset.schema)
     if cells <= _MOST_CELLS:
-        return dataset.frame(), dataset.num_rows
-    return dataset.lazy().gather_every(-(-cells // _MOST_CELLS)).collect(engine="streaming"), dataset.num_rows
+        return dataset.frame()
+    return dataset.lazy().gather_every(-(-cells // _MOST_CELLS)).collect(engine="streaming")
+
+
+def _with_commas(frame: pl.DataFrame) -> bool:
+    """Whether a column of text holds nothing but numbers that are written 1,5."""
+    import polars as pl
+
+    for series in frame.get_columns():
+        if series.dtype == pl.String:
+            present = series.alias("text").drop_nulls()
+            if len(present) and present.str.contains(r"^\s*-?\d+(,\d+)?\s*$").all() and present.str.contains(",").any():
+                return True
+    return False
 
 
 def _unheard(message: str) -> None:
@@ -160,7 +199,7 @@ def _written_path(data: str, directory: Path) -> str:
 # --- the text ---------------------------------------------------------------------------------------------------------
 
 
-def spec_text(seen: Sketch, *, name: str, path: str, shown: str) -> str:
+def spec_text(seen: Sketch, *, name: str, path: str, shown: str, decimal_comma: bool = False) -> str:
     """The `headrace.toml` for what was seen; `path` is where the data is, `shown` how a person calls it."""
     parts = [
         comment(
@@ -169,7 +208,7 @@ def spec_text(seen: Sketch, *, name: str, path: str, shown: str) -> str:
             "is, and `headrace plugins show KIND:NAME` every key of a stage with its meaning and default."
         ),
         "\n".join(_project(seen, name)),
-        "\n".join(_ingest(path)),
+        "\n".join(_ingest(path, decimal_comma=decimal_comma)),
         "\n".join(_validate()),
         "\n".join(_split(seen)),
         "\n".join(_features(seen)),
@@ -232,11 +271,14 @@ def _task_words(seen: Sketch) -> str:
     return f"One of {seen.classes} values is predicted, with a probability each.{hint}"
 
 
-def _ingest(path: str) -> Iterator[str]:
+def _ingest(path: str, *, decimal_comma: bool) -> Iterator[str]:
     yield "[ingest]"
     yield 'use = "files"'
     yield comment("Relative to this file. A glob (data/*.parquet) or a list takes several files as one table.")
     yield assignment("path", path)
+    if decimal_comma:
+        yield comment("Its numbers are written 1,5.")
+        yield assignment("decimal_comma", value=True)
 
 
 def _validate() -> Iterator[str]:
