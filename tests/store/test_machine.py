@@ -47,6 +47,7 @@ class Machine(RuleBasedStateMachine):
         self.refs: dict[int, ArtifactRef] = {}
         self.committed: set[int] = set()  # rows are there, unless collected
         self.collected: set[int] = set()
+        self.drafts: list[set[int]] = [set(), set()]  # saved through a handle, and no row yet
         self.runs: dict[str, dict[str, Any]] = {}  # id -> status, owner, handle, stages: name -> numbers
         self.order: list[str] = []
         self.cache: dict[str, list[int]] = {}
@@ -64,6 +65,12 @@ class Machine(RuleBasedStateMachine):
             for store in self.stores:
                 store.close()
             shutil.rmtree(self.folder)
+
+    def flushed(self, who: int) -> None:
+        """A handle writes the rows of everything that it was given to save."""
+        self.committed |= self.drafts[who]
+        self.collected -= self.drafts[who]
+        self.drafts[who].clear()
 
     # --- runs -------------------------------------------------------------------------------------------------------
 
@@ -96,6 +103,7 @@ class Machine(RuleBasedStateMachine):
         for n in numbers:
             refs[f"o{n}"] = store.artifacts.save(artifact(n))
             assert self.refs.setdefault(n, refs[f"o{n}"]) == refs[f"o{n}"], "the same content, another name"
+            self.drafts[run["owner"]].add(n)
         stage = StageInfo(name, "k", "u", "d", "1", {})
         record = StageRecord(stage, "executed", "", key, 0.0, 1.0, 1, {}, refs, {"n": float(len(numbers))})
         try:
@@ -105,6 +113,7 @@ class Machine(RuleBasedStateMachine):
             return
         assert run["status"] == "running"
         run["stages"][name] = numbers
+        self.drafts[run["owner"]] -= set(numbers)
         self.committed |= set(numbers)
         self.collected -= set(numbers)
         if key is not None:
@@ -150,6 +159,7 @@ class Machine(RuleBasedStateMachine):
         """The process dies: locks go, drafts are lost, files that it was writing stay."""
         store = self.stores[who]
         store.artifacts._drafts.clear()
+        self.drafts[who].clear()
         store.runs.close()
         store.objects._session = None
         store.database.close()
@@ -158,10 +168,8 @@ class Machine(RuleBasedStateMachine):
 
     @rule(who=st.integers(0, 1))
     def reopen(self, who: int) -> None:
-        store = self.stores[who]
-        self.committed |= {n for n, ref in self.refs.items() if store.artifacts.drafts_of([ref])}
-        self.collected -= self.committed
-        store.close()
+        self.stores[who].close()
+        self.flushed(who)
         self.lose_runs(who)
         self.stores[who] = self.open()
 
@@ -178,9 +186,9 @@ class Machine(RuleBasedStateMachine):
         ref = self.stores[who].artifacts.save(artifact(n))
         assert self.refs.setdefault(n, ref) == ref
         assert self.stores[who].artifacts.verify(ref.digest)
+        self.drafts[who].add(n)
         self.stores[who].artifacts.flush()
-        self.committed.add(n)
-        self.collected -= set(self.committed)
+        self.flushed(who)
 
     @rule(n=SMALL, flip=st.booleans())
     def damage(self, n: int, flip: bool) -> None:
@@ -188,6 +196,8 @@ class Machine(RuleBasedStateMachine):
         if n % 2 == 0 or n not in self.committed:
             return
         store, ref = self.stores[0], self.refs[n]
+        store.artifacts.flush()
+        self.flushed(0)
         sha256 = store.artifacts.info(ref.digest).parts["document"].sha256
         path = store.root / "objects" / sha256[:2] / sha256[2:]
         if flip:
@@ -208,11 +218,9 @@ class Machine(RuleBasedStateMachine):
 
     @rule(keep=st.integers(0, 2), who=st.integers(0, 1))
     def collect(self, keep: int, who: int) -> None:
-        for store in self.stores:
-            drafts = {n for n, ref in self.refs.items() if store.artifacts.drafts_of([ref])}
-            self.committed |= drafts
-            self.collected -= drafts
+        for each, store in enumerate(self.stores):
             store.artifacts.flush()
+            self.flushed(each)
         for run in self.runs.values():
             if run["status"] == "dying":
                 run["status"] = "crashed"
@@ -282,6 +290,8 @@ class Machine(RuleBasedStateMachine):
         if not hasattr(self, "stores"):
             return
         store = self.stores[1]
+        store.artifacts.flush()
+        self.flushed(1)
         infos = store.runs.list(limit=None)
         assert [info.id for info in infos] == self.order[::-1]
         for info in infos:

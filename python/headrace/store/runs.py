@@ -215,7 +215,9 @@ class Runs:
     def _fence(self, connection: Connection, handle: RunHandle) -> None:
         """Refuse unless the run is still this handle's; renew its lease on the way."""
         until = self._database.now(connection) + LEASE_SECONDS
-        if not connection.run(_RENEW, {"id": handle.id, "epoch": handle.epoch, "until": until}):
+        with self._held_lock:
+            mine = handle.id in self._held  # without its lock, anybody may declare it dead at any moment
+        if not mine or not connection.run(_RENEW, {"id": handle.id, "epoch": handle.epoch, "until": until}):
             raise FencedError(
                 f"run {handle.id} does not belong to this process any more: it was declared dead, or it has ended",
                 hint="Nothing of it was committed since. Run again: it goes on from what was committed before.",
