@@ -19,6 +19,7 @@ import io
 import json
 import sys
 import sysconfig
+import threading
 import tokenize
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -29,6 +30,8 @@ from headrace.errors import CacheUnavailableError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+# CPython 3.11 counts the depth of all parses of a process in one place: two at once can end in a SystemError.
+_PARSING = threading.Lock()
 _FACTS_FORMAT = 2  # of the cache file; another one is not read
 _SKIPPED_TOKENS = frozenset((tokenize.COMMENT, tokenize.NL, tokenize.ENCODING, tokenize.ENDMARKER))
 _LAYOUT_TOKENS = frozenset((tokenize.INDENT, tokenize.DEDENT, tokenize.NEWLINE))
@@ -272,7 +275,8 @@ def _facts_of(data: bytes) -> _Facts:
                 continue
             text = b"" if token.type in _LAYOUT_TOKENS else token.string.encode()
             hasher.update(token.type.to_bytes(2, "big") + len(text).to_bytes(8, "big") + text)
-        tree = ast.parse(data)
+        with _PARSING:
+            tree = ast.parse(data)
     except (SyntaxError, tokenize.TokenError, ValueError):
         return _Facts(hashlib.sha256(data).hexdigest(), [])  # it cannot be imported either; importing says why
     imports: list[list[Any]] = []
