@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from pathlib import Path
@@ -72,6 +73,10 @@ def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[SitePackag
     made.forget()
 
 
+# Runs a server until standard input ends, which it does when the tests do, in whatever way; then tidies up.
+_GUARDED = '"$@" & server=$!; cat; kill -INT $server; wait $server; rm -rf "$PWD"'
+
+
 class PostgreSQL:
     """A private PostgreSQL server on a Unix socket, not as root. `database()` makes an empty database."""
 
@@ -85,8 +90,22 @@ class PostgreSQL:
         os.chown(folder, owner.pw_uid, owner.pw_gid)
         data = folder / "data"
         self._call("initdb", "-D", data, "-U", "headrace", "-A", "trust", "-E", "UTF8", "--no-sync")
-        quick = "-c listen_addresses='' -c fsync=off -c full_page_writes=off -c max_connections=200"
-        self._call("pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", f"-k {folder} {quick}", "start")
+        quick = "-c listen_addresses= -c fsync=off -c full_page_writes=off -c max_connections=200"
+        with Path(f"{data}.log").open("wb") as log:
+            self._guard = subprocess.Popen(
+                ["/bin/sh", "-c", _GUARDED, "sh", programs / "postgres", "-k", folder, *quick.split()],
+                cwd=folder,
+                env={**os.environ, "PGDATA": str(data)},
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+                **self._user,
+            )
+        deadline = time.monotonic() + 60
+        while subprocess.run([programs / "pg_isready", "-q", "-h", folder], check=False).returncode:
+            assert self._guard.poll() is None, Path(f"{data}.log").read_text()
+            assert time.monotonic() < deadline, "the server does not answer"
 
     def database(self) -> str:
         """The URL of a new, empty database."""
@@ -96,7 +115,7 @@ class PostgreSQL:
         return f"postgresql://headrace@/{name}?host={self._folder}"
 
     def stop(self) -> None:
-        self._call("pg_ctl", "-D", self._folder / "data", "-m", "immediate", "stop")
+        self._guard.communicate()
 
     def _call(self, program: str, *arguments: str | Path) -> None:
         command = [str(self._programs / program), *map(str, arguments)]
