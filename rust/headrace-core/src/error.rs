@@ -43,6 +43,13 @@ pub enum Error {
     #[error("the producer of the frame failed: {0}")]
     Producer(#[source] ArrowError),
 
+    /// A sparse result has more values than 32-bit indices can count.
+    #[error("the result has at least {values} values other than zero, and at most {} fit", i32::MAX)]
+    TooManyValues {
+        /// How many there were when it was noticed.
+        values: usize,
+    },
+
     /// The operating system gave no threads.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
@@ -59,7 +66,7 @@ impl Error {
     pub fn place(&self) -> Option<String> {
         match self {
             Self::UnsupportedType { column, .. } | Self::DamagedColumn { column, .. } => Some(column_place(column)),
-            Self::SchemaMismatch { .. } | Self::Producer(_) | Self::Threads { .. } => None,
+            Self::SchemaMismatch { .. } | Self::Producer(_) | Self::TooManyValues { .. } | Self::Threads { .. } => None,
         }
     }
 
@@ -75,6 +82,7 @@ impl Error {
                 Some("Write the frame anew from its source; whatever produced it broke Arrow's layout rules.")
             }
             Self::Producer(_) => None,
+            Self::TooManyValues { .. } => Some("Transform the rows in parts."),
             Self::Threads { .. } => Some("Ask for fewer threads."),
         }
     }

@@ -6,6 +6,9 @@
 //!
 //! One noun a file:
 //! - [`hash`]: the content hash of a frame.
+//! - [`murmur`]: the hash of features.
+//! - [`sparse`]: rows with few values other than zero.
+//! - [`value`]: how a value is written where values are compared as text.
 //! - [`error`]: everything that can go wrong, in one enum.
 #![forbid(unsafe_code)]
 #![deny(missing_docs)]
@@ -17,5 +20,8 @@ compile_error!(
 
 pub mod error;
 pub mod hash;
+pub mod murmur;
+pub mod sparse;
+pub mod value;
 
 pub use error::{Error, Result};

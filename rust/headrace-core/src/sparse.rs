@@ -1,0 +1,123 @@
+//! Rows with few values other than zero: compressed sparse rows, as scipy's `csr_matrix` holds them.
+
+use crate::error::{Error, Result};
+
+/// Compressed sparse rows. Row `r` is `indices[indptr[r]..indptr[r + 1]]` with the values of `data` beside them. Indices
+/// ascend strictly within a row; a value may be zero (values that cancelled each other stay).
+#[derive(Debug, Clone, PartialEq)]
+pub struct Csr<T> {
+    /// Where each row begins, and where the last one ends.
+    pub indptr: Vec<i32>,
+    /// Column of each value.
+    pub indices: Vec<i32>,
+    /// The values.
+    pub data: Vec<T>,
+    /// Number of columns.
+    pub columns: usize,
+}
+
+impl<T> Csr<T> {
+    /// No rows.
+    #[must_use]
+    pub fn new(columns: usize) -> Self {
+        Self { indptr: vec![0], indices: Vec::new(), data: Vec::new(), columns }
+    }
+
+    /// Number of rows.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.indptr.len() - 1
+    }
+
+    /// Parts, one after the other.
+    pub fn concat(parts: Vec<Self>, columns: usize) -> Result<Self> {
+        let mut parts = parts.into_iter();
+        let Some(mut whole) = parts.next() else { return Ok(Self::new(columns)) };
+        for part in parts {
+            let base = whole.data.len();
+            for end in part.indptr.iter().skip(1) {
+                whole.indptr.push(offset(base + usize::try_from(*end).unwrap_or(0))?);
+            }
+            whole.indices.extend_from_slice(&part.indices);
+            whole.data.extend(part.data);
+        }
+        Ok(whole)
+    }
+}
+
+impl<T: Copy + std::ops::AddAssign> Csr<T> {
+    /// Appends a row of entries in any order; entries of one column are added up in the order in which they come.
+    /// `entries` is scratch space: sorted, then empty.
+    pub fn push_row(&mut self, entries: &mut Vec<(i32, T)>) -> Result<()> {
+        // Stable, so that sums do not depend on how the sort works.
+        entries.sort_by_key(|(index, _)| *index);
+        let start = self.indices.len();
+        for (index, value) in entries.drain(..) {
+            if self.indices.len() > start && self.indices.last() == Some(&index) {
+                if let Some(last) = self.data.last_mut() {
+                    *last += value;
+                }
+            } else {
+                self.indices.push(index);
+                self.data.push(value);
+            }
+        }
+        self.indptr.push(offset(self.data.len())?);
+        Ok(())
+    }
+}
+
+/// A number of values as an index; scipy and `LightGBM` read both index arrays as 32-bit numbers.
+pub fn offset(values: usize) -> Result<i32> {
+    i32::try_from(values).map_err(|_| Error::TooManyValues { values })
+}
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, clippy::cast_sign_loss, reason = "tests")]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_row_is_the_sum_of_its_entries(rows: Vec<Vec<(u8, i8)>>) {
+            let mut sparse = Csr::new(256);
+            for row in &rows {
+                let mut entries: Vec<_> = row.iter().map(|(i, v)| (i32::from(*i), f64::from(*v))).collect();
+                sparse.push_row(&mut entries).unwrap();
+            }
+            prop_assert_eq!(sparse.rows(), rows.len());
+            for (number, row) in rows.iter().enumerate() {
+                let range = sparse.indptr[number] as usize..sparse.indptr[number + 1] as usize;
+                let mut expected = std::collections::BTreeMap::new();
+                for (index, value) in row {
+                    *expected.entry(i32::from(*index)).or_insert(0.0) += f64::from(*value);
+                }
+                let found: Vec<_> =
+                    sparse.indices[range.clone()].iter().copied().zip(sparse.data[range].iter().copied()).collect();
+                prop_assert_eq!(found, expected.into_iter().collect::<Vec<_>>());
+            }
+        }
+
+        #[test]
+        fn parts_are_one_after_the_other(rows: Vec<Vec<(u8, i8)>>, cut in 0_usize..20) {
+            let make = |rows: &[Vec<(u8, i8)>]| {
+                let mut made = Csr::new(256);
+                for row in rows {
+                    made.push_row(&mut row.iter().map(|(i, v)| (i32::from(*i), f64::from(*v))).collect()).unwrap();
+                }
+                made
+            };
+            let cut = cut.min(rows.len());
+            let parts = vec![make(&rows[..cut]), make(&rows[cut..])];
+            prop_assert_eq!(Csr::concat(parts, 256).unwrap(), make(&rows));
+        }
+    }
+
+    #[test]
+    fn more_values_than_an_index_can_count() {
+        assert!(matches!(offset(1 << 31), Err(Error::TooManyValues { .. })));
+        assert_eq!(offset((1 << 31) - 1).unwrap(), i32::MAX);
+    }
+}
