@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tomllib
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,11 +10,11 @@ import pytest
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace import Dataset, Model, Params, StageContext
-from headrace.errors import ConfigError, GraphError
-from headrace.hooks.catalog import StageEntry
+from headrace.errors import ConfigError, GraphError, UnknownNameError
+from headrace.hooks.catalog import StageCatalog, StageEntry
 from headrace.hooks.contract import describe
 from headrace.pipeline.graph import Edge, Graph, build
-from headrace.pipeline.spec import StageSpec, parse
+from headrace.pipeline.spec import Spec, StageSpec, parse
 
 
 class Config(BaseModel):
@@ -66,11 +67,15 @@ def graph(**stages: dict[str, Any]) -> Graph:
     for name, table in stages.items():
         document[name] = {"kind": "k", **table}
 
+    return graph_of(parse(document, path=Path("headrace.toml")))
+
+
+def graph_of(spec: Spec) -> Graph:
     def resolve(stage: StageSpec) -> Any:
         entry = StageEntry(stage.kind, stage.use, f"tests:{stage.use}", "tests", "1")
         return entry, CLASSES[stage.use], describe(CLASSES[stage.use])
 
-    return build(parse(document, path=Path("headrace.toml")), resolve)
+    return build(spec, resolve)
 
 
 def test_by_name_then_by_nearest() -> None:
@@ -166,3 +171,25 @@ def test_shared_keys_reach_configs_that_have_them() -> None:
 def test_a_wrong_config_names_the_key(table: dict[str, Any], words: str) -> None:
     with pytest.raises(ConfigError, match=words):
         graph(a={"use": "source", **table})
+
+
+def test_an_unknown_implementation_is_at_its_line() -> None:
+    text = '[project]\nname = "p"\n[train]\nretries = 1\nuse = "lightgmb"\n[env.big.train]\nuse = "lightgbmm"\n'
+
+    def place(**options: Any) -> str | None:
+        spec = parse(tomllib.loads(text), path=Path("headrace.toml"), text=text, **options)
+        catalog = StageCatalog({("train", "lightgbm"): [StageEntry("train", "lightgbm", "a:B", "tests", "1")]})
+        with pytest.raises(UnknownNameError, match="there is no implementation") as caught:
+            build(spec, lambda stage: catalog.entry(stage.kind, stage.use))  # type: ignore[arg-type,return-value]
+        return caught.value.place
+
+    assert place() == "headrace.toml:5"
+    assert place(env="big") == "headrace.toml:7"
+    assert place(overrides=["train.use=lgbm"]) == "--set train.use=lgbm"
+
+
+def test_a_wrong_shared_key_is_at_its_line() -> None:
+    text = '[project]\nname = "p"\ntarget = 3\n[train]\nuse = "source"\n'
+    with pytest.raises(ConfigError, match="key 'target'") as caught:
+        graph_of(parse(tomllib.loads(text), path=Path("headrace.toml"), text=text))
+    assert caught.value.place == "headrace.toml:3"

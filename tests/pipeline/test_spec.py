@@ -103,6 +103,53 @@ def test_errors_point_at_the_line(tmp_path: Path, old: str, new: str, place: str
         assert word in str(caught.value)
 
 
+OVERLAID = (
+    TEXT
+    + """retries = -2
+[env.prod.project]
+seed = "7"
+[env.prod.second]
+kind = "train"
+[env.quiet]
+ingest.path = "other.csv"
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("env", "overrides", "place", "words"),
+    [
+        (None, ["train.retries=-1"], "--set train.retries=-1", "at least 0"),
+        (None, ["train.retries=3", "train.retries = -1"], "--set train.retries = -1", "at least 0"),
+        (None, {"train.retries": -1}, "overrides['train.retries']", "at least 0"),
+        (None, ["project.nmae=x"], "--set project.nmae=x", "no key 'nmae'"),
+        (None, ["project.name=../x"], "--set project.name=../x", "not allowed"),
+        (None, ["trian.num_leaves=3"], "--set trian.num_leaves=3", "'trian'"),
+        (None, ['polish.inputs."da.ta"=3'], '--set polish.inputs."da.ta"=3', "inputs.da.ta"),
+        ("prod", ["train.retries=1", "second.use=own:X"], "headrace.toml:29", "type int"),
+        ("prod", ["project.seed=1"], "headrace.toml:27", "at least 0"),
+        ("prod", ["train.retries=1"], "headrace.toml:30", "no `use`"),
+        ("prod", ["project.seed=1", "second.use=own:X", "train.retries=-3"], "--set train.retries=-3", "at least 0"),
+        ("quiet", ["train.timeout=0"], "--set train.timeout=0", "above 0"),
+    ],
+)
+def test_errors_point_at_the_override_or_the_overlay(tmp_path: Path, env, overrides, place, words) -> None:
+    with pytest.raises(SpecError, match=words) as caught:
+        load(write(tmp_path, OVERLAID), env=env, overrides=overrides)
+    assert caught.value.place == place
+
+
+def test_what_an_overlay_leaves_alone_is_where_it_was(tmp_path: Path) -> None:
+    spec = load(write(tmp_path, OVERLAID), env="quiet", overrides=["train.num_leaves=3"])
+    assert spec.place("ingest", "path") == "headrace.toml:33"
+    assert spec.place("ingest", "use") == "headrace.toml:8"
+    assert spec.place("ingest") == "headrace.toml:7"
+    assert spec.place("train") == "headrace.toml:11"
+    assert spec.place("train", "num_leaves") == "--set train.num_leaves=3"
+    assert spec.place("train", "num_leaves", "0") == "--set train.num_leaves=3"
+    assert spec.place("train", "params", "lambda_l1") == "headrace.toml:18"
+
+
 def test_an_overlay_where_there_is_none(tmp_path: Path) -> None:
     (tmp_path / "headrace.toml").write_text('[project]\nname = "a"\n')
     with pytest.raises(SpecError, match=r"no overlay \[env.prod\](.|\n)*write \[env.prod.STAGE\]"):

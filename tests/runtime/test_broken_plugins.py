@@ -118,4 +118,5 @@ def test_a_project_whose_own_module_ends_the_process(chain):
     chain.edit("steps", "from __future__ import annotations", "from __future__ import annotations\nraise SystemExit(0)")
     with chain.project() as project, pytest.raises(SpecError, match="SystemExit: 0") as caught:
         project.run()
-    assert caught.value.place == "stage [start]"
+    assert caught.value.place == "headrace.toml:7"
+    assert "stage [start]" in caught.value.message

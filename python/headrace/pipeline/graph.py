@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import ConfigError, GraphError
+from headrace.errors import ConfigError, GraphError, PluginConflictError, SpecError
 from headrace.hooks.catalog import nearest
 from headrace.pipeline.spec import Spec, StageSpec
 
@@ -93,7 +93,7 @@ class Graph:
 
 def build(spec: Spec, resolve: Resolver) -> Graph:
     """Connect the stages of `spec`. `resolve` finds the implementation of each (and imports it)."""
-    resolved = {stage.name: resolve(stage) for stage in spec.stages}
+    resolved = {stage.name: _resolved(spec, stage, resolve) for stage in spec.stages}
     contracts = {name: contract for name, (_, _, contract) in resolved.items()}
     nodes = []
     for position, stage in enumerate(spec.stages):
@@ -107,6 +107,14 @@ def build(spec: Spec, resolve: Resolver) -> Graph:
         config = validate_config(spec, stage, contract)
         nodes.append(Node(stage, entry, implementation, contract, config, inputs))
     return Graph(spec, _ordered(spec, nodes))
+
+
+def _resolved(spec: Spec, stage: StageSpec, resolve: Resolver) -> tuple[StageEntry, type, StageContract]:
+    try:
+        return resolve(stage)
+    except (SpecError, PluginConflictError) as error:
+        error.place = error.place or spec.place(stage.name, "use")
+        raise
 
 
 def validate_config(spec: Spec, stage: StageSpec, contract: StageContract) -> BaseModel:
@@ -135,9 +143,15 @@ def validate_config(spec: Spec, stage: StageSpec, contract: StageContract) -> Ba
             shared = f" `{where[0]}` may also stand in [project]."
         raise ConfigError(
             f"stage [{stage.name}] ({stage.kind}:{stage.use}), key {key!r}: {first['msg']}{found}",
-            place=spec.place(stage.name, *where),
+            place=spec.place(*_written(spec, stage, where)),
             hint=f"{_ask_show(stage)}{shared}",
         ) from error
+
+
+def _written(spec: Spec, stage: StageSpec, where: tuple[str, ...]) -> tuple[str, ...]:
+    """The key path of the spec that gave a config key: the stage's own table, or `[project]` for a shared one."""
+    inherited = where and where[0] not in stage.config and where[0] in spec.shared
+    return ("project", *where) if inherited else (stage.name, *where)
 
 
 def _ask_show(stage: StageSpec) -> str:

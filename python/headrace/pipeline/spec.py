@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import SpecError
 from headrace.hooks.catalog import nearest
 from headrace.hooks.contract import ENGINE_KEYS
-from headrace.pipeline.locate import line_of
+from headrace.pipeline.locate import Override, Places, key_path
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,16 +73,15 @@ class Spec:
     store: Mapping[str, Any] = field(default_factory=dict)
     disabled_plugins: tuple[str, ...] = ()
     document: Mapping[str, Any] = field(default_factory=dict)
-    text: str = ""
+    places: Places = field(default_factory=lambda: Places(FILE_NAME))
 
     @property
     def project_dir(self) -> Path:
         return self.path.parent
 
     def place(self, *keys: str) -> str:
-        """`headrace.toml:12` for the line on which the key stands, as near as it can be found."""
-        line = line_of(self.text, keys)
-        return f"{self.path.name}:{line}" if line else self.path.name
+        """Where the key was written, as near as it can be found: `headrace.toml:12`, or `--set train.seed=1`."""
+        return self.places.of(*keys)
 
     def stage(self, name: str) -> StageSpec:
         for stage in self.stages:
@@ -128,11 +127,13 @@ def parse(
     overrides: Mapping[str, Any] | Sequence[str] = (),
 ) -> Spec:
     """Turn a TOML document into a `Spec`; see `load`."""
-    reader = _Reader(path, text)
-    merged = {k: v for k, v in document.items() if k != "env"}
-    merged = reader.overlaid(merged, document.get("env", {}), env)
-    for key, value in _override_items(overrides):
-        merged = reader.overridden(merged, key, value)
+    base = {k: v for k, v in document.items() if k != "env"}
+    overlay = _overlay(document.get("env", {}), env, Places(path.name, text))
+    items = _override_items(overrides)
+    reader = _Reader(Places(path.name, text, base, overlay, env, tuple(items)))
+    merged = _merged(base, overlay)
+    for item in items:
+        merged = _overridden(merged, item)
 
     project = reader.table(merged, "project", PROJECT_KEYS)
     if "name" not in project:
@@ -164,7 +165,7 @@ def parse(
         store=reader.table(merged, "store", STORE_KEYS),
         disabled_plugins=tuple(reader.typed(plugins, "plugins", "disabled", list, [])),
         document=merged,
-        text=text,
+        places=reader.places,
     )
 
 
@@ -174,9 +175,9 @@ def valid_name(name: str) -> bool:
     return 0 < len(name) <= _NAME_LIMIT and name[0] not in "._-" and set(name) <= allowed
 
 
-def _override_items(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[str, Any]]:
+def _override_items(overrides: Mapping[str, Any] | Sequence[str]) -> list[Override]:
     if isinstance(overrides, Mapping):
-        return list(overrides.items())
+        return [Override(key_path(key), value, f"overrides[{key!r}]") for key, value in overrides.items()]
     items = []
     for text in overrides:
         key, equals, value = text.partition("=")
@@ -186,7 +187,7 @@ def _override_items(overrides: Mapping[str, Any] | Sequence[str]) -> list[tuple[
                 place="--set",
                 hint="Write STAGE.KEY=VALUE, for instance train.num_leaves=63.",
             )
-        items.append((key.strip(), _value(value.strip())))
+        items.append(Override(key_path(key.strip()), _value(value.strip()), f"--set {text}"))
     return items
 
 
@@ -200,13 +201,11 @@ def _value(text: str) -> Any:
 class _Reader:
     """Checks tables and says where in the file they are wrong."""
 
-    def __init__(self, path: Path, text: str) -> None:
-        self._path = path
-        self._text = text
+    def __init__(self, places: Places) -> None:
+        self.places = places
 
     def place(self, *keys: str) -> str:
-        line = line_of(self._text, keys)
-        return f"{self._path.name}:{line}" if line else self._path.name
+        return self.places.of(*keys)
 
     def table(self, document: Mapping[str, Any], key: str, known: Sequence[str]) -> dict[str, Any]:
         value = document.get(key, {})
@@ -274,7 +273,7 @@ class _Reader:
             if not isinstance(producer, str):
                 raise SpecError(
                     f"`inputs.{key}` is {producer!r}",
-                    place=self.place(name, "inputs"),
+                    place=self.place(name, "inputs", key),
                     hint='Write "STAGE.OUTPUT".',
                 )
         return StageSpec(
@@ -290,29 +289,33 @@ class _Reader:
             isolation="process" if timeout is not None else isolation,
         )
 
-    def overlaid(self, document: dict[str, Any], overlays: Any, env: str | None) -> dict[str, Any]:
-        if not isinstance(overlays, Mapping) or not all(isinstance(v, Mapping) for v in overlays.values()):
-            raise SpecError("`env` must hold tables", place=self.place("env"), hint="Write [env.prod.train].")
-        if env is None:
-            return document
-        if env not in overlays:
-            none = f"There is none in it: write [env.{env}.STAGE], or leave `env` out."
-            hint = nearest(env, overlays) if overlays else none
-            raise SpecError(f"there is no overlay [env.{env}]", place=self._path.name, hint=hint)
-        return _merged(document, overlays[env])
 
-    def overridden(self, document: dict[str, Any], key: str, value: Any) -> dict[str, Any]:
-        head, *rest = key.split(".")
-        if head not in document:
-            raise SpecError(
-                f"{key!r} begins with {head!r}, which is not in this spec",
-                place="--set",
-                hint=nearest(head, document),
-            )
-        patch: Any = value
-        for part in reversed(rest):
-            patch = {part: patch}
-        return _merged(document, {head: patch})
+def _overlay(overlays: Any, env: str | None, places: Places) -> Mapping[str, Any]:
+    """What `[env.NAME]` says; nothing where no overlay is asked for."""
+    if not isinstance(overlays, Mapping) or not all(isinstance(v, Mapping) for v in overlays.values()):
+        raise SpecError("`env` must hold tables", place=places.of("env"), hint="Write [env.prod.train].")
+    if env is None:
+        return {}
+    if env not in overlays:
+        none = f"There is none in it: write [env.{env}.STAGE], or leave `env` out."
+        hint = nearest(env, overlays) if overlays else none
+        raise SpecError(f"there is no overlay [env.{env}]", place=places.file, hint=hint)
+    found: Mapping[str, Any] = overlays[env]
+    return found
+
+
+def _overridden(document: dict[str, Any], override: Override) -> dict[str, Any]:
+    head, *rest = override.path
+    if head not in document:
+        raise SpecError(
+            f"{'.'.join(override.path)!r} begins with {head!r}, which is not in this spec",
+            place=override.shown,
+            hint=nearest(head, document),
+        )
+    patch: Any = override.value
+    for part in reversed(rest):
+        patch = {part: patch}
+    return _merged(document, {head: patch})
 
 
 def _merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def resolve(stage: StageSpec, catalog: StageCatalog) -> tuple[StageEntry, type, 
         try:
             implementation = load_target(stage.use)
         except PluginError as error:
-            raise SpecError(error.message, place=f"stage [{stage.name}]", hint=error.hint) from error
+            raise SpecError(f"stage [{stage.name}]: {error.message}", hint=error.hint) from error
     else:
         entry = catalog.entry(stage.kind, stage.use)
         implementation = catalog.load(entry)
