@@ -326,6 +326,17 @@ def test_init_says_what_it_saw_and_what_is_next(shop, headrace, tmp_path):
     assert "--force" in again.err
 
 
+def test_init_says_how_to_read_what_it_cannot(headrace, tmp_path):
+    rows = "\n".join(f"{i if i != 9 else 'lost'},{i % 3 % 2}" for i in range(100))
+    (tmp_path / "d.csv").write_text(f"x,y\n{rows}\n")
+    done = headrace("init", tmp_path / "p", "--data", tmp_path / "d.csv", "--target", "y")
+    assert done.code == 3
+    assert """--set 'ingest.null_values=["lost"]'""" in done.err
+    said = ("--set", 'ingest.null_values=["lost"]')
+    assert headrace("init", tmp_path / "p", "--data", tmp_path / "d.csv", "--target", "y", *said).code == 0
+    assert 'null_values = ["lost"]' in (tmp_path / "p" / "headrace.toml").read_text()
+
+
 def test_init_of_something_that_is_not_there(headrace, tmp_path):
     done = headrace("init", tmp_path / "p", "--data", tmp_path / "no.csv", "--target", "y")
     assert done.code == 3

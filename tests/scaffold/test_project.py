@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import datetime as dt
 import pickle
+import re
+import shlex
 import stat
 import tomllib
 from pathlib import Path
@@ -245,6 +247,71 @@ def test_numbers_with_a_decimal_comma_are_read_as_numbers(tmp_path):
     document = tomllib.loads((tmp_path / "p" / "headrace.toml").read_text())
     assert done.sketch.types["x"] == "float64"
     assert document["ingest"]["decimal_comma"] is True
+
+
+MIXED = "\n".join(["x,my zip,y", *(f"{i if i != 17 else 'lost'},0{i % 9},{i % 3 % 2}" for i in range(ROWS))])
+
+
+def test_how_the_data_is_read_is_written_down(tmp_path):
+    (tmp_path / "d.csv").write_text(MIXED.replace(",", ";"))
+    overrides = ["ingest.null_values=['lost']", 'ingest.types."my zip"=Int64', "ingest.separator=;"]
+    done = init_project(tmp_path / "p", data=str(tmp_path / "d.csv"), target="y", overrides=overrides)
+    assert (done.sketch.types["x"], done.sketch.types["my zip"]) == ("int64", "int64")
+    ingest = tomllib.loads((tmp_path / "p" / "headrace.toml").read_text())["ingest"]
+    assert ingest == {
+        "use": "files",
+        "path": "../d.csv",
+        "null_values": ["lost"],
+        "types": {"my zip": "Int64"},
+        "separator": ";",
+    }
+    assert load(tmp_path / "p").stage("ingest").config["separator"] == ";"
+
+
+@pytest.mark.parametrize(
+    ("text", "way_out"),
+    [
+        (MIXED, ["""`--set 'ingest.null_values=["lost"]'`""", """'ingest.types={ "x" = "String" }'"""]),
+        (MIXED.replace("my zip", "x"), ["`--set 'ingest.columns=[...]'`"]),
+        (MIXED + "\n1,2\n", ["pass `--set ingest.separator=...`"]),
+        (MIXED + '\n"1,2,3\n', ["pass `--set ingest.quote=false`"]),
+    ],
+)
+def test_the_way_out_of_data_that_cannot_be_read_is_an_option(tmp_path, text, way_out):
+    (tmp_path / "d.csv").write_text(text)
+    with pytest.raises(DataError) as caught:
+        init_project(tmp_path / "p", data=str(tmp_path / "d.csv"), target="y")
+    for words in way_out:
+        assert words in caught.value.hint
+    assert "set `" not in caught.value.hint
+    assert not (tmp_path / "p").exists()
+
+
+def test_the_way_out_works_as_it_is_said(tmp_path):
+    (tmp_path / "d.csv").write_text(MIXED)
+    with pytest.raises(DataError) as caught:
+        init_project(tmp_path / "p", data=str(tmp_path / "d.csv"), target="y")
+    options = [shlex.split(said)[1] for said in re.findall(r"`(--set [^`]*)`", caught.value.hint)]
+    assert len(options) == 2
+    for number, option in enumerate(options):
+        init_project(tmp_path / str(number), data=str(tmp_path / "d.csv"), target="y", overrides=[option])
+
+
+@pytest.mark.parametrize(
+    ("override", "words"),
+    [
+        ("train.num_leaves=3", "is not about reading"),
+        ("ingest.path=x.csv", "--data FILE"),
+        ("ingest.seperator=;", "'separator'"),
+        ("ingest.separator=;;", "at most 1 character"),
+        ("separator=;", "is not an override"),
+    ],
+)
+def test_a_wrong_override(tmp_path, override, words):
+    (tmp_path / "d.csv").write_text(MIXED)
+    with pytest.raises(SpecError, match=words) as caught:
+        init_project(tmp_path / "p", data=str(tmp_path / "d.csv"), target="y", overrides=[override])
+    assert caught.value.place.startswith("--set")
 
 
 def test_text_with_commas_stays_text(tmp_path):

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     examples=[
         "headrace init churn --data customers.csv --target churned",
         "headrace init prices --data sales.parquet --target price --task regression --time-column sold_on",
+        "headrace init zones --data zones.csv --target zone --set ingest.types.zip=String",
         "cd churn && headrace run",
     ],
     keys={
@@ -40,6 +41,14 @@ if TYPE_CHECKING:
 )
 @click.option("--name", help="Name of the project and of its model.  [default: the folder's]")
 @click.option("--time-column", metavar="COLUMN", help="Says when a row happened.  [default: found, if there is one]")
+@click.option(
+    "--set",
+    "overrides",
+    metavar="ingest.KEY=VALUE",
+    multiple=True,
+    help="How FILE is to be read, as in TOML; a bare word as a string. `headrace plugins show ingest:files` lists the "
+    "keys. May be repeated.",
+)
 @click.option("--force", is_flag=True, help="Write over a headrace.toml that is there already.")
 @json_option
 def init(
@@ -50,6 +59,7 @@ def init(
     task: Any,
     name: str | None,
     time_column: str | None,
+    overrides: tuple[str, ...],
     force: bool,
     as_json: bool,
 ) -> None:
@@ -60,7 +70,16 @@ def init(
     """
     from headrace.scaffold.project import init_project
 
-    done = init_project(directory, data=data, target=target, task=task, name=name, time_column=time_column, force=force)
+    done = init_project(
+        directory,
+        data=data,
+        target=target,
+        task=task,
+        name=name,
+        time_column=time_column,
+        overrides=overrides,
+        force=force,
+    )
     if as_json:
         echo_json(_document(done))
         return

@@ -129,11 +129,11 @@ def parse(
     """Turn a TOML document into a `Spec`; see `load`."""
     base = {k: v for k, v in document.items() if k != "env"}
     overlay = _overlay(document.get("env", {}), env, Places(path.name, text))
-    items = _override_items(overrides)
+    items = override_items(overrides)
     reader = _Reader(Places(path.name, text, base, overlay, env, tuple(items)))
     merged = _merged(base, overlay)
     for item in items:
-        merged = _overridden(merged, item)
+        merged = overridden(merged, item)
 
     project = reader.table(merged, "project", PROJECT_KEYS)
     if "name" not in project:
@@ -175,7 +175,8 @@ def valid_name(name: str) -> bool:
     return 0 < len(name) <= _NAME_LIMIT and name[0] not in "._-" and set(name) <= allowed
 
 
-def _override_items(overrides: Mapping[str, Any] | Sequence[str]) -> list[Override]:
+def override_items(overrides: Mapping[str, Any] | Sequence[str]) -> list[Override]:
+    """Overrides as keys and values, in their order. Raises `SpecError` for a text that is none."""
     if isinstance(overrides, Mapping):
         return [Override(key_path(key), value, f"overrides[{key!r}]") for key, value in overrides.items()]
     items = []
@@ -304,7 +305,8 @@ def _overlay(overlays: Any, env: str | None, places: Places) -> Mapping[str, Any
     return found
 
 
-def _overridden(document: dict[str, Any], override: Override) -> dict[str, Any]:
+def overridden(document: Mapping[str, Any], override: Override) -> dict[str, Any]:
+    """`document` with one key changed; `SpecError` if it has no such table."""
     head, *rest = override.path
     if head not in document:
         raise SpecError(

@@ -9,23 +9,20 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from headrace.errors import DataError, SpecError
+from headrace.errors import SpecError
 from headrace.pipeline.spec import FILE_NAME, valid_name
 from headrace.project.writing import write_whole
 from headrace.scaffold.expectations import suggest_for_frame
+from headrace.scaffold.reading import read_table
 from headrace.scaffold.sketch import Sketch, sketch, time_config
 from headrace.scaffold.toml_text import assignment, comment, toml_string
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping, Sequence
 
-    import polars as pl
-
-    from headrace.compute.dataset import Dataset
     from headrace.types import Task
 
 EXPECTATIONS: Final = "expectations.toml"
-_MOST_CELLS: Final = 200_000_000
 _SHOWN_COLUMNS: Final = 40
 _NEAR: Final = 2
 _FEW: Final = 1_000
@@ -49,6 +46,7 @@ def init_project(
     task: Task | None = None,
     name: str | None = None,
     time_column: str | None = None,
+    overrides: Sequence[str] = (),
     force: bool = False,
 ) -> Scaffolded:
     """Look at `data` and write a project for predicting its column `target`.
@@ -64,13 +62,16 @@ def init_project(
         is not to be asked.
     name
         The project's name; default: the folder's, with what is not allowed replaced.
+    overrides
+        `ingest.KEY=VALUE` strings: how the data is to be read; written into the spec as well.
     force
         Write over files that are there.
 
     Raises
     ------
     SpecError
-        A name is not allowed, a column does not exist, or a file that would be written is there already.
+        A name or an override is not allowed, a column does not exist, or a file that would be written is there
+        already.
     DataError
         The data cannot be read, or cannot be learnt from: no rows, a target without values or with only one.
     StoreError
@@ -80,72 +81,15 @@ def init_project(
     directory = Path(directory)
     chosen = _name(directory, name)
     _refuse_to_overwrite(directory, force=force)
-    table = _read(data)
-    frame, rows = table.frame, table.rows
-    seen = sketch(frame, target, task=task, time_column=time_column, place=data, rows=rows)
-    expectations = suggest_for_frame(frame)
-    text = spec_text(
-        seen, name=chosen, path=_written_path(data, directory), shown=data, decimal_comma=table.decimal_comma
-    )
+    table = read_table(data, overrides)
+    seen = sketch(table.frame, target, task=task, time_column=time_column, place=data, rows=table.rows)
+    expectations = suggest_for_frame(table.frame)
+    text = spec_text(seen, name=chosen, path=_written_path(data, directory), shown=data, reading=table.reading)
     _make(directory)
     written = [directory / EXPECTATIONS, directory / FILE_NAME]
     write_whole(written[0], expectations.encode())
     write_whole(written[1], text.encode())  # last, so that a project is there only when all of it is
     return Scaffolded(directory, tuple(written), chosen, seen)
-
-
-# --- reading ----------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class _Table:
-    """`frame`: all of the rows, or of very large data every k-th; `rows`: how many there are."""
-
-    frame: pl.DataFrame
-    rows: int
-    decimal_comma: bool = False
-
-
-def _read(data: str) -> _Table:
-    """The rows as `ingest: files` reads them, with `decimal_comma` if that makes numbers of what else were text."""
-    from headrace.builtins.ingest.csv_types import CsvDialect
-    from headrace.builtins.ingest.locate import locate
-    from headrace.builtins.ingest.reading import Wanted, read_files
-
-    files = locate(data, Path.cwd())
-    dataset = read_files(files, Wanted(), _unheard)
-    table = _Table(_some(dataset), dataset.num_rows)
-    if not _with_commas(table.frame):
-        return table
-    try:
-        again = read_files(files, Wanted(dialect=CsvDialect(decimal_comma=True)), _unheard)
-    except DataError:  # only part of the numbers are written so; as text they can be read
-        return table
-    better = sum(dtype.is_float() for dtype in _some(again).dtypes) > sum(d.is_float() for d in table.frame.dtypes)
-    return _Table(_some(again), again.num_rows, decimal_comma=True) if better else table
-
-
-def _some(dataset: Dataset) -> pl.DataFrame:
-    cells = dataset.num_rows * len(dataset.schema)
-    if cells <= _MOST_CELLS:
-        return dataset.frame()
-    return dataset.lazy().gather_every(-(-cells // _MOST_CELLS)).collect(engine="streaming")
-
-
-def _with_commas(frame: pl.DataFrame) -> bool:
-    """Whether a column of text holds nothing but numbers that are written 1,5."""
-    import polars as pl
-
-    for series in frame.get_columns():
-        if series.dtype == pl.String:
-            present = series.alias("text").drop_nulls()
-            if len(present) and present.str.contains(r"^\s*-?\d+(,\d+)?\s*$").all() and present.str.contains(",").any():
-                return True
-    return False
-
-
-def _unheard(message: str) -> None:
-    """What the reader notes, the run will say again."""
 
 
 # --- names and paths --------------------------------------------------------------------------------------------------
@@ -199,8 +143,11 @@ def _written_path(data: str, directory: Path) -> str:
 # --- the text ---------------------------------------------------------------------------------------------------------
 
 
-def spec_text(seen: Sketch, *, name: str, path: str, shown: str, decimal_comma: bool = False) -> str:
-    """The `headrace.toml` for what was seen; `path` is where the data is, `shown` how a person calls it."""
+def spec_text(seen: Sketch, *, name: str, path: str, shown: str, reading: Mapping[str, Any] | None = None) -> str:
+    """The `headrace.toml` for what was seen; `path` is where the data is, `shown` how a person calls it.
+
+    `reading` are further keys of [ingest].
+    """
     parts = [
         comment(
             f"Written by `headrace init` after a look at {shown}: {seen.rows:,} rows, {len(seen.types):,} columns.\n"
@@ -208,7 +155,7 @@ def spec_text(seen: Sketch, *, name: str, path: str, shown: str, decimal_comma: 
             "is, and `headrace plugins show KIND:NAME` every key of a stage with its meaning and default."
         ),
         "\n".join(_project(seen, name)),
-        "\n".join(_ingest(path, decimal_comma=decimal_comma)),
+        "\n".join(_ingest(path, reading or {})),
         "\n".join(_validate()),
         "\n".join(_split(seen)),
         "\n".join(_features(seen)),
@@ -271,14 +218,15 @@ def _task_words(seen: Sketch) -> str:
     return f"One of {seen.classes} values is predicted, with a probability each.{hint}"
 
 
-def _ingest(path: str, *, decimal_comma: bool) -> Iterator[str]:
+def _ingest(path: str, reading: Mapping[str, Any]) -> Iterator[str]:
     yield "[ingest]"
     yield 'use = "files"'
     yield comment("Relative to this file. A glob (data/*.parquet) or a list takes several files as one table.")
     yield assignment("path", path)
-    if decimal_comma:
-        yield comment("Its numbers are written 1,5.")
-        yield assignment("decimal_comma", value=True)
+    for key, value in reading.items():
+        if key == "decimal_comma" and value:
+            yield comment("Its numbers are written 1,5.")
+        yield assignment(key, value)
 
 
 def _validate() -> Iterator[str]:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace import Dataset, StageContext
 from headrace.builtins.ingest.locate import SourceFile, locate
 from headrace.errors import DataError
+
+if TYPE_CHECKING:
+    from headrace.builtins.ingest.reading import Wanted
 
 
 class Ingested(NamedTuple):
@@ -83,29 +86,34 @@ class FilesIngest:
         return {"files": [[file.shown, file_sha256(file)] for file in locate(self.config.path, project_dir)]}
 
     def run(self, ctx: StageContext) -> Ingested:
-        from headrace.builtins.ingest.csv_types import CsvDialect
-        from headrace.builtins.ingest.reading import Wanted, read_files
+        from headrace.builtins.ingest.reading import read_files
 
-        config = self.config
-        dialect = CsvDialect(
-            quote='"' if config.quote else None,
-            has_header=config.has_header,
-            columns=config.columns,
-            null_values=config.null_values,
-            decimal_comma=config.decimal_comma,
-            parse_dates=config.parse_dates,
-            types=config.types,
-            date_formats=config.date_formats,
-        )
-        wanted = Wanted(
-            format=config.format,
-            reference=None if config.record == "auto" else config.record == "reference",
-            copy_limit=config.copy_limit,
-            partitions=config.partitions,
-            separator=config.separator,
-            dialect=dialect,
-        )
-        return Ingested(data=read_files(locate(config.path, ctx.project_dir), wanted, ctx.log))
+        return Ingested(data=read_files(locate(self.config.path, ctx.project_dir), wanted(self.config), ctx.log))
+
+
+def wanted(config: FilesConfig) -> Wanted:
+    """What a config says about reading, all but which files."""
+    from headrace.builtins.ingest.csv_types import CsvDialect
+    from headrace.builtins.ingest.reading import Wanted
+
+    dialect = CsvDialect(
+        quote='"' if config.quote else None,
+        has_header=config.has_header,
+        columns=config.columns,
+        null_values=config.null_values,
+        decimal_comma=config.decimal_comma,
+        parse_dates=config.parse_dates,
+        types=config.types,
+        date_formats=config.date_formats,
+    )
+    return Wanted(
+        format=config.format,
+        reference=None if config.record == "auto" else config.record == "reference",
+        copy_limit=config.copy_limit,
+        partitions=config.partitions,
+        separator=config.separator,
+        dialect=dialect,
+    )
 
 
 def file_sha256(file: SourceFile) -> str:
