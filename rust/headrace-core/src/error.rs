@@ -50,6 +50,37 @@ pub enum Error {
         values: usize,
     },
 
+    /// A column of texts was expected.
+    #[error("the column has the Arrow type {data_type}, expected text")]
+    NotText {
+        /// Name of the column.
+        column: String,
+        /// Its type.
+        data_type: DataType,
+    },
+
+    /// Bytes that should be text are not.
+    #[error("the text is not UTF-8: byte {byte} of it begins no character")]
+    NotUtf8 {
+        /// Name of the column, if it has one.
+        column: Option<String>,
+        /// Number of the row, from 0.
+        row: usize,
+        /// Where in the text, from 0.
+        byte: usize,
+    },
+
+    /// An option of the text vectorizer has a value that it cannot have.
+    #[error("{option} is {found}, expected {expected}")]
+    TextOption {
+        /// Name of the option.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+
     /// The operating system gave no threads.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
@@ -65,8 +96,16 @@ impl Error {
     #[must_use]
     pub fn place(&self) -> Option<String> {
         match self {
-            Self::UnsupportedType { column, .. } | Self::DamagedColumn { column, .. } => Some(column_place(column)),
-            Self::SchemaMismatch { .. } | Self::Producer(_) | Self::TooManyValues { .. } | Self::Threads { .. } => None,
+            Self::UnsupportedType { column, .. }
+            | Self::DamagedColumn { column, .. }
+            | Self::NotText { column, .. } => Some(column_place(column)),
+            Self::NotUtf8 { column: Some(column), row, .. } => Some(format!("{}, row {row}", column_place(column))),
+            Self::NotUtf8 { column: None, row, .. } => Some(format!("row {row}")),
+            Self::SchemaMismatch { .. }
+            | Self::Producer(_)
+            | Self::TooManyValues { .. }
+            | Self::TextOption { .. }
+            | Self::Threads { .. } => None,
         }
     }
 
@@ -81,7 +120,9 @@ impl Error {
             Self::DamagedColumn { .. } => {
                 Some("Write the frame anew from its source; whatever produced it broke Arrow's layout rules.")
             }
-            Self::Producer(_) => None,
+            Self::NotText { .. } => Some("Cast it to text first, or leave it out."),
+            Self::NotUtf8 { .. } => Some("Say which encoding the bytes have, or how to treat those that do not fit."),
+            Self::Producer(_) | Self::TextOption { .. } => None,
             Self::TooManyValues { .. } => Some("Transform the rows in parts."),
             Self::Threads { .. } => Some("Ask for fewer threads."),
         }

@@ -8,6 +8,7 @@
 //! - [`hash`]: the content hash of a frame.
 //! - [`murmur`]: the hash of features.
 //! - [`sparse`]: rows with few values other than zero.
+//! - [`text`]: texts as rows of hashed tokens.
 //! - [`value`]: how a value is written where values are compared as text.
 //! - [`error`]: everything that can go wrong, in one enum.
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod error;
 pub mod hash;
 pub mod murmur;
 pub mod sparse;
+pub mod text;
 pub mod value;
 
 pub use error::{Error, Result};

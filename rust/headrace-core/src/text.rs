@@ -1,0 +1,268 @@
+//! Texts as rows of hashed tokens, bit for bit as scikit-learn's `HashingVectorizer` makes them.
+//!
+//! A text is made lower case, its accents are taken away if they should be, it is cut into tokens (words, or runs of
+//! characters), tokens are joined to n-grams, and each n-gram is hashed: `MurmurHash3` with seed 0 of its UTF-8, the
+//! column is |hash| modulo their number, the sign the hash's. What falls on one column is added up. A row is then made
+//! binary and normalised if asked.
+//!
+//! What a word character, a space and a lower case letter is, is Python's reading of Unicode [`UNICODE_VERSION`], from
+//! a generated table: `text/generate.py` asks the interpreter.
+//!
+//! ```
+//! # use headrace_core::text::{Options, Scratch, Vectorizer};
+//! # fn main() -> headrace_core::Result<()> {
+//! let vectorizer = Vectorizer::new(Options::default())?;
+//! let (mut scratch, mut row) = (Scratch::default(), Vec::new());
+//! vectorizer.row("the text of a row", &mut scratch, &mut row); // one (column, value) for each token, columns ascending
+//! # Ok(()) }
+//! ```
+
+mod column;
+mod count;
+mod grams;
+mod matrix;
+#[rustfmt::skip]
+#[allow(clippy::unreadable_literal, reason = "generated")]
+mod table;
+mod unicode;
+mod words;
+
+use crate::error::{Error, Result};
+use crate::murmur::murmur3;
+use crate::sparse::{Csr, offset};
+
+use count::{Columns, Counter};
+use grams::Grams;
+
+pub use column::{Decoding, Texts};
+pub use matrix::Documents;
+
+/// The version of Unicode that says what a letter is.
+pub const UNICODE_VERSION: &str = unicode::UNICODE_VERSION;
+
+/// What a token is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Analyzer {
+    /// Runs of two or more word characters; n-grams of them are joined by one space.
+    Word,
+    /// Runs of n characters, where two or more spaces count as one.
+    Char,
+    /// Runs of n characters within words that have a space before and behind them.
+    CharWithinWords,
+}
+
+/// What happens to accents: the text is decomposed (NFKD), and then taken away are ...
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accents {
+    /// ... all characters but ASCII.
+    Ascii,
+    /// ... combining characters.
+    Unicode,
+}
+
+/// What the values of a row are divided by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Norm {
+    /// The sum of their absolute values.
+    L1,
+    /// The square root of the sum of their squares.
+    L2,
+}
+
+/// How texts become rows. The default is that of scikit-learn.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each is an option by itself")]
+pub struct Options {
+    /// Number of columns: 1 to 2^31 - 1.
+    pub columns: i32,
+    /// What a token is.
+    pub analyzer: Analyzer,
+    /// Whether the text is made lower case first, as Python's `str.lower` does.
+    pub lowercase: bool,
+    /// Which accents are taken away.
+    pub accents: Option<Accents>,
+    /// The least and the greatest number of tokens that are joined; the least is at least 1.
+    pub ngrams: (usize, usize),
+    /// Words that are left out. [`Analyzer::Word`] only.
+    pub stop_words: Vec<String>,
+    /// Whether a hash's sign is the value's. Otherwise all values count up.
+    pub signed: bool,
+    /// Whether every value is 1, the sum of values that cancelled each other too.
+    pub binary: bool,
+    /// What the values of a row are divided by, last of all.
+    pub norm: Option<Norm>,
+    /// Whether marks (Unicode's category M) go on with the word that they stand behind, as the vowel signs of Indic
+    /// scripts must. scikit-learn cuts there. [`Analyzer::Word`] only.
+    pub keep_marks: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            columns: 1 << 20,
+            analyzer: Analyzer::Word,
+            lowercase: true,
+            accents: None,
+            ngrams: (1, 1),
+            stop_words: Vec::new(),
+            signed: true,
+            binary: false,
+            norm: Some(Norm::L2),
+            keep_marks: false,
+        }
+    }
+}
+
+/// Makes rows of texts. It holds no state: a text gives the same row whatever came before it.
+#[derive(Debug, Clone)]
+pub struct Vectorizer {
+    columns: Columns,
+    number: usize,
+    grams: Grams,
+    binary: bool,
+    norm: Option<Norm>,
+}
+
+/// Memory that is used again from text to text.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    grams: grams::Scratch,
+    counter: Counter,
+}
+
+/// A type of values.
+pub trait Value: Copy + Send + Sync + std::fmt::Debug + Into<f64> + 'static {
+    /// The nearest to a whole number.
+    fn of(count: i64) -> Self;
+    /// Its square, in its own precision.
+    #[must_use]
+    fn squared(self) -> Self;
+    /// The quotient, rounded once.
+    #[must_use]
+    fn divided_by(self, divisor: f64) -> Self;
+}
+
+macro_rules! value {
+    ($type:ty) => {
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            reason = "rounding is what is asked for"
+        )]
+        #[allow(clippy::cast_lossless, trivial_numeric_casts, reason = "one of the two types is f64 itself")]
+        impl Value for $type {
+            #[inline]
+            fn of(count: i64) -> Self {
+                count as Self
+            }
+            #[inline]
+            fn squared(self) -> Self {
+                self * self
+            }
+            #[inline]
+            fn divided_by(self, divisor: f64) -> Self {
+                (f64::from(self) / divisor) as Self
+            }
+        }
+    };
+}
+value!(f32);
+value!(f64);
+
+impl Vectorizer {
+    /// A vectorizer, or [`Error::TextOption`].
+    pub fn new(options: Options) -> Result<Self> {
+        if options.columns < 1 {
+            return Err(Error::TextOption {
+                option: "columns",
+                found: options.columns.to_string(),
+                expected: "1 to 2147483647",
+            });
+        }
+        let (least, greatest) = options.ngrams;
+        if least < 1 || greatest < least {
+            return Err(Error::TextOption {
+                option: "ngrams",
+                found: format!("{least} to {greatest}"),
+                expected: "at least 1, and no more than the second number",
+            });
+        }
+        Ok(Self {
+            columns: Columns::new(options.columns, options.signed),
+            number: usize::try_from(options.columns).unwrap_or(0),
+            binary: options.binary,
+            norm: options.norm,
+            grams: Grams::new(options),
+        })
+    }
+
+    /// Number of columns.
+    #[must_use]
+    pub fn columns(&self) -> usize {
+        self.number
+    }
+
+    /// The row of a text: `out` holds its columns, ascending, with their values. What it held before is gone.
+    pub fn row(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<(i32, f64)>) {
+        let Scratch { grams, counter } = scratch;
+        self.grams.each(text, grams, |hash| counter.add(self.columns, hash));
+        out.clear();
+        counter.finish(|column, sum| out.push((column, self.value(sum))));
+        if let Some(divisor) = self.divisor(out.iter().map(|(_, value)| *value)) {
+            for (_, value) in out {
+                *value = value.divided_by(divisor);
+            }
+        }
+    }
+
+    /// Appends the row of a text.
+    pub fn push<T: Value>(&self, text: &str, scratch: &mut Scratch, rows: &mut Csr<T>) -> Result<()> {
+        let Scratch { grams, counter } = scratch;
+        self.grams.each(text, grams, |hash| counter.add(self.columns, hash));
+        self.finish(counter, rows)
+    }
+
+    /// Appends a row of tokens that somebody else cut: each is hashed as it is.
+    pub fn push_tokens<'a, T: Value>(
+        &self,
+        tokens: impl IntoIterator<Item = &'a [u8]>,
+        scratch: &mut Scratch,
+        rows: &mut Csr<T>,
+    ) -> Result<()> {
+        for token in tokens {
+            scratch.counter.add(self.columns, murmur3(token, 0));
+        }
+        self.finish(&mut scratch.counter, rows)
+    }
+
+    fn finish<T: Value>(&self, counter: &mut Counter, rows: &mut Csr<T>) -> Result<()> {
+        let start = rows.data.len();
+        counter.finish(|column, sum| {
+            rows.indices.push(column);
+            rows.data.push(self.value(sum));
+        });
+        let row = &mut rows.data[start..];
+        if let Some(divisor) = self.divisor(row.iter().copied()) {
+            for value in row {
+                *value = value.divided_by(divisor);
+            }
+        }
+        rows.indptr.push(offset(rows.data.len())?);
+        Ok(())
+    }
+
+    #[inline]
+    fn value<T: Value>(&self, sum: i64) -> T {
+        T::of(if self.binary { 1 } else { sum })
+    }
+
+    /// What a row is divided by. A row of zeros stays as it is.
+    #[inline]
+    fn divisor<T: Value>(&self, row: impl Iterator<Item = T>) -> Option<f64> {
+        let norm = match self.norm? {
+            Norm::L1 => row.map(|value| value.into().abs()).sum::<f64>(),
+            Norm::L2 => row.map(|value| value.squared().into()).sum::<f64>().sqrt(),
+        };
+        (norm != 0.0).then_some(norm)
+    }
+}
