@@ -114,6 +114,17 @@ def test_every_exit_code_of_the_errors_is_documented(headrace):
         assert meaning.split()[0] in shown
 
 
+@pytest.mark.parametrize("closed", [">&-", "<&-", "2>&-", ">&- 2>&- <&-"])
+@pytest.mark.parametrize("command", [["run"], ["run", "--json"], ["runs", "list"], ["--help"]])
+def test_a_closed_stream_is_nowhere(project, headrace, closed, command):
+    done = subprocess.run(
+        ["sh", "-c", f'"$@" {closed}', "sh", *COMMAND, *command], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert bool(done.stdout) == (not closed.startswith(">"))
+    assert headrace("store", "fsck").code == 0  # nothing was written into the file that got the stream's number
+
+
 def test_version(headrace):
     from importlib.metadata import version
 

@@ -53,6 +53,7 @@ class Root(LazyGroup):
         """Run a command line and leave the process, or with `standalone_mode=False` return the exit code."""
         if os.environ.get(_COMPLETE):
             return super().main(args, prog_name or "headrace", complete_var or _COMPLETE, **extra)
+        _open_streams()
         settings = Settings(traceback=bool(os.environ.get("HEADRACE_TRACEBACK")))
         if not failure.color_allowed():
             extra.setdefault("color", False)
@@ -125,6 +126,17 @@ def main() -> None:
     # Threads of OpenMP that wait by spinning take the processor from stages that run beside this one.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     cli.main()
+
+
+def _open_streams() -> None:
+    """`headrace run >&-`: a stream that the caller closed is nowhere, and no file of ours gets its number."""
+    for number, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        if getattr(sys, name) is None:
+            try:
+                os.fstat(number)
+            except OSError:  # the lowest free number is the one that is given: this one
+                os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # a stage's process must not get it either
+            setattr(sys, name, os.fdopen(number, mode, closefd=False))
 
 
 def _never_fail_to_encode() -> None:
