@@ -19,6 +19,7 @@ __all__ = [
     "FencedError",
     "GraphError",
     "HeadraceError",
+    "InvalidNameError",
     "MissingExtraError",
     "ModelFormatError",
     "NotFoundError",
@@ -33,6 +34,11 @@ __all__ = [
     "StoreFormatError",
     "UnknownNameError",
 ]
+
+
+def printable(text: str) -> str:
+    """`text` without what would steer a terminal: control characters, except line ends and tabs, as escapes."""
+    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
 
 
 class HeadraceError(Exception):
@@ -175,6 +181,12 @@ class RegistryError(HeadraceError):
     """The registry refuses: a name that is not allowed, no such version, a package that does not verify."""
 
     exit_code = 5
+
+
+class InvalidNameError(RegistryError, ValueError):
+    """What was given cannot be the name of a model, an alias or a file of a package."""
+
+    exit_code = 2
 
 
 class AliasConflictError(RegistryError):

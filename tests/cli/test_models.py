@@ -6,6 +6,7 @@ import json
 import os
 import random
 import shutil
+import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -131,6 +132,28 @@ def test_predict_from_stdin(shop, headrace):
     )
 
 
+@pytest.mark.parametrize(
+    ("data", "options", "words"),
+    [
+        (b"zip\n0010\n", ["--format", "csv"], ["'x'"]),
+        (b"x,zip\n1,0010\nodd,0020\n", ["--format", "csv"], ["'odd'"]),
+        (b"x,zip\n1,0010\n1,2,3\n", ["--format", "csv"], ["line 3"]),
+        (b"x,zip\n1,0010\n", ["--format", "csv", "--columns", "y"], ["no column 'y'"]),
+        (b"", [], ["is empty"]),
+        (b"x,zip\n1,0010\n", [], ["--format csv"]),
+        (b"PAR1", [], ["truncated"]),
+    ],
+)
+def test_what_is_wrong_with_standard_input_is_said_of_standard_input(shop, headrace, data, options, words):
+    done = headrace("predict", "shop@1", "-", *options, stdin=data)
+    assert done.code in (2, 3)
+    assert done.err.startswith("error: standard input")
+    assert tempfile.gettempdir() not in done.err
+    assert "stdin-" not in done.err
+    for word in words:
+        assert word in done.err
+
+
 def test_a_text_column_that_is_all_digits_in_a_small_file(shop, headrace):
     Path("few.csv").write_text("x,zip\n0.5,0010\n-0.5,0020\n")
     done = headrace("predict", "shop@1", "few.csv")
@@ -168,7 +191,7 @@ def test_a_value_of_the_wrong_type_names_file_column_and_row(shop, headrace):
         (["shop@9", "../new.csv"], 2, ["no version 9", "1 to 2"]),
         (["shop@nobody", "../new.csv"], 2, ["no alias 'nobody'"]),
         (["shpo", "../new.csv"], 2, ["there is no model 'shpo'", "shop"]),
-        (["Shop!", "../new.csv"], 5, ["'Shop!' is not a name"]),
+        (["Shop!", "../new.csv"], 2, ["'Shop!' is not a name"]),
         (["shop@1", "none.csv"], 3, ["none.csv", "no such file"]),
         (["shop@1", "../new.csv", "-o", "out.xlsx"], 2, ["'.xlsx' names no format"]),
         (["shop@1", "../new.csv", "--columns", "nmae"], 2, ["there is no column 'nmae'"]),
@@ -309,6 +332,24 @@ def test_suggest(shop, headrace, tmp_path):
 def test_suggest_needs_no_project(shop, headrace, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert headrace("validate", "--suggest", shop / "shop.csv").code == 0
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["promote", "a b@1", "--why", "w"],
+        ["promote", "shop@1", "--alias", "not/one", "--why", "w"],
+        ["promote", "shop@1", "--alias", "7", "--why", "w"],
+        ["promote", "shop@no such", "--why", "w"],
+        ["rollback", "Shop"],
+        ["history", "../shop"],
+        ["show", "shop@"],
+    ],
+)
+def test_a_name_that_cannot_be_one_is_wrong_usage(shop, headrace, command):
+    done = headrace("models", *command)
+    assert done.code == 2
+    assert "is not a name for a" in done.err
 
 
 # --- init --------------------------------------------------------------------------------

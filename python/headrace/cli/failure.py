@@ -8,7 +8,7 @@ import traceback
 
 import click
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, printable
 
 OK, BUG, USAGE, FAILED, REFUSED, STORE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
@@ -32,7 +32,7 @@ class GateRefusedError(HeadraceError):
 def report(error: BaseException, *, show_traceback: bool) -> int:
     """Say on stderr what went wrong, and return the exit code."""
     if show_traceback and not isinstance(error, click.ClickException | click.Abort | KeyboardInterrupt):
-        click.echo("".join(traceback.format_exception(error)), err=True, nl=False)
+        click.echo(printable("".join(traceback.format_exception(error))), err=True, nl=False)
     match error:
         case HeadraceError():
             say(error.message, place=error.place, hint=error.hint)
@@ -72,11 +72,6 @@ def color_allowed() -> bool:
     return not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
 
 
-def printable(text: str) -> str:
-    """`text` without what would steer a terminal: control characters, except line ends and tabs, as escapes."""
-    return "".join(c if c.isprintable() or c in "\n\t" else c.encode("unicode_escape").decode() for c in text)
-
-
 def _sentence(message: str) -> str:
     return message[:1].lower() + message[1:] if message[1:2].islower() else message
 
@@ -100,7 +95,7 @@ def _bug(error: BaseException, *, show_traceback: bool) -> int:
         with tempfile.NamedTemporaryFile(
             "w", prefix="headrace-", suffix=".log", delete=False, encoding="utf-8", errors="backslashreplace"
         ) as file:
-            file.write(f"{' '.join(sys.argv)}\n\n{''.join(traceback.format_exception(error))}")
+            file.write(printable(f"{' '.join(sys.argv)}\n\n{''.join(traceback.format_exception(error))}"))
         where = f"The traceback is in {file.name}; please report it."
     except OSError:
         where = "Run the same again with --traceback, and please report what it shows."

@@ -60,14 +60,19 @@ def predict(
     as the project reads its own; `-` is stdin. What the model does not need is ignored.
     """
     from headrace.project import Project
-    from headrace.project.scoring import carried, predict_file, stdin_as_file, write_frame
+    from headrace.project.scoring import STDIN, carried, predict_file, stdin_as_file, write_frame
 
     if as_json and output is None:
         raise click.UsageError("--json needs -o: without it, the predictions themselves go to stdout")
     if output is not None and output.exists() and file.exists() and output.samefile(file):
         raise click.UsageError(f"-o names {click.format_filename(file)} itself, whose rows would be lost")
-    with Project(project_dir, env=env) as project, stdin_as_file(file, stated) as path:
-        found = predict_file(project, ref, path, stated=stated, keep=carried(columns))
+    keep = carried(columns)
+    with Project(project_dir, env=env) as project:
+        if str(file) == "-":
+            with stdin_as_file(stated) as path:
+                found = predict_file(project, ref, path, stated=stated, keep=keep, shown=STDIN)
+        else:
+            found = predict_file(project, ref, file, stated=stated, keep=keep)
     if output is None:
         write_frame(found.frame, None)
     else:

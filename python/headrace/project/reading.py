@@ -49,7 +49,7 @@ def read_file(
     if stated:
         config["format"] = stated
     data = _read(project, file, config)
-    if not expected or not _is_text(file):
+    if not expected or not is_text(file):
         return data
     types = {name: type_name(dtype) for name, dtype in data.lazy().collect_schema().items()}
     differing = {
@@ -100,6 +100,7 @@ def _fits(found: str, wanted: str) -> bool:
     return family(found) == family(wanted) or (family(found) == "integer" and family(wanted) == "float")
 
 
-def _is_text(file: Path) -> bool:
+def is_text(file: Path) -> bool:
+    """Whether a file has none of the first bytes of the binary formats; compressed text counts as text."""
     with file.open("rb") as stream:
         return not stream.read(4).startswith(_BINARY)

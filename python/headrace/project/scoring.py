@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.errors import DataError, SpecError
-from headrace.project.reading import read_file
+from headrace.project.reading import is_text, read_file
 from headrace.project.writing import replacing
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ WRITTEN = {
     ".feather": "ipc",
 }
 ALL = ("*",)
+STDIN = "standard input"
 _ROWS_AT_ONCE = 50_000
 
 
@@ -45,12 +46,21 @@ class Predictions:
 
 
 def predict_file(
-    project: Project, ref: str, path: Path, *, stated: str | None = None, keep: Sequence[str] = ()
+    project: Project,
+    ref: str,
+    path: Path,
+    *,
+    stated: str | None = None,
+    keep: Sequence[str] = (),
+    shown: str | None = None,
 ) -> Predictions:
     """Predict every row of a file, order kept. `keep` are columns of it to carry along, `("*",)` all.
 
+    `shown` is how messages call the file; default: its path.
+
     Raises `DataError` naming file, column and row; `NotFoundError` for an unknown version.
     """
+    shown = str(path) if shown is None else shown
     package = project.registry.resolve(ref)
     predictor = package.predictor()
     data = read_file(project, path, expected=predictor.plan.inputs, stated=stated)
@@ -59,20 +69,20 @@ def predict_file(
         if name not in data.schema:
             raise SpecError(
                 f"there is no column {name!r} to carry along",
-                place=str(path),
+                place=shown,
                 hint=f"The columns are {', '.join(list(data.schema)[:20])}.",
             )
     rows = data.frame()
     try:
         predicted = predictor.predict(rows)
     except DataError as error:
-        place = f"{path}, {error.place}" if error.place else str(path)
+        place = f"{shown}, {error.place}" if error.place else shown
         raise DataError(error.message, place=place, hint=error.hint) from error
     for name in predicted.columns:
         if name in names:
             raise SpecError(
                 f"the column {name!r} of the file has the name of an output of the model",
-                place=str(path),
+                place=shown,
                 hint="Leave it out of --columns, or rename it in the file.",
             )
     # A selection of no columns has no rows, so there would be nothing to put the predictions beside.
@@ -111,13 +121,16 @@ def carried(columns: str | None) -> tuple[str, ...]:
 
 
 @contextmanager
-def stdin_as_file(path: Path, stated: str | None) -> Iterator[Path]:
-    """`path` itself, or for `-` a temporary file with what comes on stdin."""
-    if str(path) != "-":
+def stdin_as_file(stated: str | None) -> Iterator[Path]:
+    """A temporary file, of the name `STDIN`, with what comes there. `DataError` for text that is not `stated`."""
+    with tempfile.TemporaryDirectory(prefix="headrace-stdin-") as folder:
+        path = Path(folder) / STDIN
+        with path.open("wb") as file:
+            shutil.copyfileobj(sys.stdin.buffer, file)
+        if stated is None and path.stat().st_size and is_text(path):
+            raise DataError(
+                "this is text, and text does not say what it is",
+                place=STDIN,
+                hint="Pass `--format csv` or `--format ndjson`.",
+            )
         yield path
-        return
-    suffix = {"csv": ".csv", "ndjson": ".ndjson"}.get(stated or "", "")
-    with tempfile.NamedTemporaryFile(prefix="stdin-", suffix=suffix) as file:
-        shutil.copyfileobj(sys.stdin.buffer, file)
-        file.flush()
-        yield Path(file.name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from headrace.errors import RegistryError
+from headrace.errors import InvalidNameError
 
 CHAMPION = "champion"
 MANIFEST = "manifest.json"
@@ -31,7 +31,7 @@ def alias_name(text: str) -> str:
     """`text`, if it may be an alias. A number may not: it would look like a version."""
     name = _checked(text, "alias")
     if name.isdecimal():
-        raise RegistryError(
+        raise InvalidNameError(
             f"{name!r} is not a name for an alias: it looks like a version", hint="Begin with a letter."
         )
     return name
@@ -43,7 +43,7 @@ def file_name(text: str) -> str:
         reason = (
             "the registry writes that one" if text == MANIFEST else "letters, digits, dot, dash and underscore only"
         )
-        raise RegistryError(f"{text!r:.120} is not a name for a file of a package: {reason}")
+        raise InvalidNameError(f"{text!r:.120} is not a name for a file of a package: {reason}")
     return text
 
 
@@ -59,7 +59,7 @@ def parse(text: str) -> Reference:
 
 def _checked(text: str, what: str) -> str:
     if not isinstance(text, str) or _NAME.fullmatch(text) is None:
-        raise RegistryError(
+        raise InvalidNameError(
             f"{text!r:.120} is not a name for a{'n' if what == 'alias' else ''} {what}",
             hint="Up to 100 of: a-z, 0-9, dot, dash, underscore; the first a letter or a digit.",
         )
