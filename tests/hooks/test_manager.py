@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import subprocess
 import sys
 import threading
@@ -289,6 +290,31 @@ def test_not_even_sys_exit_leaves_an_observer(raises):
     manager = PluginManager.discover(extra=[Recorder("one", calls), Recorder("bad", calls, raises)])
     manager.observe("before_run", run=None)
     assert [name for name, _ in calls] == ["bad", "one"]
+
+
+def test_what_a_plugin_says_does_not_steer_a_terminal(caplog, site):
+    class Loud:
+        @hookimpl
+        def before_run(self, run):
+            raise ValueError("\x1b[2J gone \x9b1m\r\x07")
+
+        @hookimpl
+        def provide_cached(self, stage, key):
+            raise ValueError("\x1b[31m red")
+
+    site.install("loud", plugins={"b": "loud_plugin"}, files={"loud_plugin.py": 'raise OSError("\\x1b[2J")'})
+    site.install("exits", plugins={"b": "exits_plugin"}, files={"exits_plugin.py": 'raise SystemExit("\\x1b[2J")'})
+    manager = PluginManager.discover(extra=[Loud()])
+    with caplog.at_level(logging.DEBUG, "headrace.plugins"):
+        manager.observe("before_run", run=None)
+    with pytest.raises(PluginError, match=r"\\x1b\[31m red") as caught:
+        manager.provide("provide_cached", stage=None, key="k")
+    logged = [logging.Formatter().format(record) for record in caplog.records]
+    assert any("\\x1b[2J gone \\x9b1m" in text for text in logged)
+    said = [*logged, str(caught.value)]
+    said += [text for problem in manager.problems for text in (problem.message, problem.traceback)]
+    assert len(manager.problems) == 3
+    assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", "".join(said))
 
 
 def test_ctrl_c_leaves_an_observer():

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import click
 
-from headrace.cli.failure import printable
+from headrace.errors import printable
 
 Align = Literal["left", "right"]
 

@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.command import Group
-from headrace.cli.failure import FAILED, printable
+from headrace.cli.failure import FAILED
 from headrace.cli.options import json_option
 from headrace.cli.output import Column, echo_json, echo_pairs, echo_table
-from headrace.errors import UnknownNameError
+from headrace.errors import UnknownNameError, printable
 
 if TYPE_CHECKING:
     from headrace.hooks.catalog import StageEntry
@@ -222,10 +222,11 @@ def _find(manager: PluginManager, stage: str) -> StageEntry:
 
 def _echo_reference(found: StageReference) -> None:
     click.echo(
-        click.style(f"{found.kind}:{found.name}", bold=True) + f"  {found.distribution} {found.version}".rstrip()
+        click.style(f"{found.kind}:{found.name}", bold=True)
+        + f"  {printable(found.distribution)} {printable(found.version)}".rstrip()
     )
     if found.about:
-        click.echo(f"\n{found.about}")
+        click.echo(f"\n{printable(found.about)}")
     click.echo()
     rows = [
         ("inputs", _ports(found.inputs)),
@@ -237,7 +238,7 @@ def _echo_reference(found: StageReference) -> None:
     width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
     for key in found.config:
         default = click.style(
-            key.default_text if key.required or key.shared else f"default {key.default_text}", dim=True
+            printable(key.default_text if key.required or key.shared else f"default {key.default_text}"), dim=True
         )
         click.echo(f"\n{click.style(printable(key.name), bold=True)}  {printable(key.type)}  {default}")
         if key.meaning:
@@ -252,9 +253,9 @@ def _ports(ports: tuple[Port, ...]) -> str:
 
 def _echo_finding(finding: Finding, *, with_traceback: bool) -> None:
     level = click.style(finding.level, fg=_COLORS[finding.level], bold=True)
-    click.echo(f"{level}  {finding.distribution}, {finding.about}: {finding.message}")
+    click.echo(f"{level}  {printable(f'{finding.distribution}, {finding.about}: {finding.message}')}")
     if finding.hint:
-        click.echo(f"  {finding.hint}")
+        click.echo(f"  {printable(finding.hint)}")
     if with_traceback and finding.traceback:
         click.echo("".join(f"    {line}\n" for line in finding.traceback.splitlines()), nl=False)
 

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any, Protocol, Self
 
 import click
 
-from headrace.cli.failure import color_allowed, printable
+from headrace.cli.failure import color_allowed
 from headrace.cli.output import number, seconds
+from headrace.errors import printable
 
 if TYPE_CHECKING:
     from types import TracebackType

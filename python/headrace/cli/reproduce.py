@@ -8,6 +8,7 @@ from headrace.cli.command import Command
 from headrace.cli.options import json_option, project_option
 from headrace.cli.output import Column, echo_json, echo_table, number
 from headrace.cli.progress import watcher
+from headrace.errors import printable
 
 _COLORS = {
     "identical": "green",
@@ -71,7 +72,7 @@ def reproduce(*, ref: str, tolerance: float, quiet: bool, project_dir: str, env:
         if done.changed:
             click.echo("\nnot as it was then:")
             for text in done.changed:
-                click.echo(f"  {text}")
+                click.echo(f"  {printable(text)}")
         verdict = click.style("equal", fg="green") if done.equal else click.style("not equal", fg="red")
         click.echo(f"\n{done.ref}, made by run {done.run_id}: {verdict} (tolerance {done.tolerance:g})")
     if not done.equal:

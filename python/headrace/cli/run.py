@@ -12,6 +12,7 @@ from headrace.cli.documents import RESULT_KEYS, RUN_KEYS, result_document, run_d
 from headrace.cli.options import json_option, project_option
 from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, interval, measure, seconds, short
 from headrace.cli.progress import OUTCOME_COLORS, watcher
+from headrace.errors import printable
 
 if TYPE_CHECKING:
     from headrace.errors import StageError
@@ -163,7 +164,7 @@ def _raise_failures(project: Project, done: Run) -> None:
         log = project.explain(done.id).log
         for text in (text for record in failed for text in log.get(record.stage.name, ())):
             if text.startswith("Traceback"):
-                click.echo(text, err=True)
+                click.echo(printable(text), err=True)
     errors = [_stage_error(done, record) for record in failed]
     for error in errors[:-1]:
         failure.say(error.message, place=error.place, hint=error.hint)
@@ -284,13 +285,13 @@ def _print_explanation(document: dict[str, Any]) -> None:
     click.echo(f"run {document['id']} of {document['project']}: {document['status']}{before}")
     for stage in document["stages"]:
         outcome = click.style(stage["outcome"], fg=OUTCOME_COLORS.get(stage["outcome"]))
-        click.echo(f"\n{click.style(stage['name'], bold=True)}  {outcome}: {failure.printable(stage['why'])}")
+        click.echo(f"\n{click.style(stage['name'], bold=True)}  {outcome}: {printable(stage['why'])}")
         if stage["key"]:
             click.echo(f"  key {short(stage['key'])}")
         if len(stage["changes"]) > 1:
             for change in stage["changes"]:
-                click.echo(f"  - {failure.printable(change)}")
+                click.echo(f"  - {printable(change)}")
         if stage["error"]:
-            click.echo(f"  {failure.printable(stage['error'])}")
+            click.echo(f"  {printable(stage['error'])}")
         for line in stage["log"]:
-            click.echo(click.style(f"  | {failure.printable(line)}", dim=True))
+            click.echo(click.style(f"  | {printable(line)}", dim=True))

@@ -8,10 +8,10 @@ import click
 
 from headrace.cli.command import Group
 from headrace.cli.documents import RESULT_KEYS, RUN_KEYS, result_document, run_document
-from headrace.cli.failure import printable
 from headrace.cli.options import json_option, project_option
 from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, moment, number, one_line, seconds, short
 from headrace.cli.progress import OUTCOME_COLORS
+from headrace.errors import printable
 
 
 @click.group(cls=Group, examples=["headrace runs list", "headrace runs show", "headrace runs compare 01j8 01j9"])

@@ -12,7 +12,7 @@ import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from headrace.errors import HeadraceError, PluginError
+from headrace.errors import HeadraceError, PluginError, printable
 
 if TYPE_CHECKING:
     from importlib.metadata import Distribution
@@ -47,9 +47,8 @@ class EntryPoint:
     @property
     def label(self) -> str:
         """How messages call the plugin: the distribution, and the entry point where that says more."""
-        return (
-            self.distribution if self.name == self.distribution else f"{self.distribution} (entry point {self.name!r})"
-        )
+        distribution = printable(self.distribution)
+        return distribution if self.name == self.distribution else f"{distribution} (entry point {self.name!r})"
 
 
 def normalized(distribution: str) -> str:
@@ -156,15 +155,15 @@ def load_class(target: str, *, owner: str) -> type:
 
 
 def one_line(error: BaseException) -> str:
-    """An exception as one line for a person."""
+    """An exception as one line for a person, control characters as escapes: a plugin may have said it."""
     if isinstance(error, HeadraceError):
-        return " ".join(error.message.split())
+        return printable(" ".join(error.message.split()))
     if isinstance(error, SyntaxError) and error.filename:
-        return f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})"
-    text = " ".join(str(error).split())
+        return printable(f"SyntaxError: {error.msg} ({error.filename}, line {error.lineno})")
+    text = printable(" ".join(str(error).split()))
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def traceback_text(error: BaseException) -> str:
-    """The whole traceback with its causes, for the plugin's author."""
-    return "".join(traceback.format_exception(error))
+    """The whole traceback with its causes, for the plugin's author; control characters as escapes."""
+    return printable("".join(traceback.format_exception(error)))

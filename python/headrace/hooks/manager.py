@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import pluggy
 
-from headrace.errors import HeadraceError, PluginError
+from headrace.errors import HeadraceError, PluginError, printable
 from headrace.hooks.catalog import (
     ArtifactCatalog,
     ArtifactClaims,
@@ -144,7 +144,7 @@ class PluginManager:
                 problem = PluginProblem(point.distribution, point.name, "observer", message, traceback_text(error))
                 self._observer_problems.setdefault((impl.plugin_name, hook_name), problem)
                 _log.warning("plugin %s: %s", point.label, message)
-                _log.debug("plugin %s: traceback of `%s`", point.label, hook_name, exc_info=error)
+                _log.debug("plugin %s: traceback of `%s`: %s", point.label, hook_name, problem.traceback)
 
     def provide(self, hook_name: str, /, **kwargs: Any) -> Any:
         """The first answer of a *provide* hook that is not None, or None.
@@ -233,9 +233,9 @@ class PluginManager:
 def _explain(error: BaseException) -> str:
     if isinstance(error, pluggy.PluginValidationError):
         # pluggy prefixes the plugin's repr, which for a module is its path; the rest says what does not fit.
-        return "its hooks do not fit their specifications: " + " ".join(str(error).split())
+        return "its hooks do not fit their specifications: " + printable(" ".join(str(error).split()))
     if isinstance(error, SystemExit):
-        return f"it tried to end the process (exit {error.code})"
+        return printable(f"it tried to end the process (exit {error.code})")
     if isinstance(error, HeadraceError) and error.hint:
-        return f"{one_line(error)}. {error.hint}"
+        return f"{one_line(error)}. {printable(error.hint)}"
     return one_line(error)

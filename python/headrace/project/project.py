@@ -8,7 +8,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from headrace.errors import NotFoundError, SpecError
+from headrace.errors import NotFoundError, SpecError, printable
 from headrace.hooks.catalog import nearest
 from headrace.pipeline import graph as graphs
 from headrace.pipeline import spec as specs
@@ -274,7 +274,7 @@ class Run:
 
     def __repr__(self) -> str:
         lines = [f"Run {self.id} of {self.info.project}: {self.info.status}"]
-        lines += [f"  {r.stage.name:<12} {r.outcome:<9} {r.ended - r.started:7.2f} s  {r.why}" for r in self]
+        lines += [f"  {r.stage.name:<12} {r.outcome:<9} {r.ended - r.started:7.2f} s  {printable(r.why)}" for r in self]
         return "\n".join(lines)
 
     def _repr_html_(self) -> str:
