@@ -7,6 +7,7 @@
 //! One noun a file:
 //! - [`hash`]: the content hash of a frame.
 //! - [`murmur`]: the hash of features.
+//! - [`profile`]: what a reference looked like, and what was counted on its bins since.
 //! - [`sparse`]: rows with few values other than zero.
 //! - [`text`]: texts as rows of hashed tokens.
 //! - [`value`]: how a value is written where values are compared as text.
@@ -22,6 +23,7 @@ compile_error!(
 pub mod error;
 pub mod hash;
 pub mod murmur;
+pub mod profile;
 pub mod sparse;
 pub mod text;
 pub mod value;
