@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 
 import polars as pl
@@ -14,6 +15,49 @@ def two_runs(project, headrace):
     first = headrace("run", "--json").document
     second = headrace("run", "--json", "--set", "ingest.rows=4").document
     return first, second
+
+
+READS = [
+    ["plan"],
+    ["plan", "--json"],
+    ["models", "list"],
+    ["models", "list", "--json"],
+    ["models", "show", "chain"],
+    ["models", "history"],
+    ["models", "promote", "chain@1", "--why", "w"],
+    ["models", "rollback", "chain"],
+    ["runs", "list"],
+    ["runs", "show"],
+    ["runs", "compare", "a", "b"],
+    ["explain"],
+    ["report", "-o", "-"],
+    ["lineage", "chain@1"],
+    ["reproduce", "chain@1"],
+    ["artifacts", "show", "ab"],
+    ["predict", "chain", "headrace.toml"],
+    ["validate"],
+    ["store", "fsck"],
+    ["store", "gc"],
+    ["plugins", "list"],
+]
+
+
+@pytest.mark.parametrize("command", READS, ids=" ".join)
+def test_a_command_that_reads_writes_nothing_where_nothing_ever_ran(project, headrace, command, tmp_path, monkeypatch):
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
+    before = {path for path in project.rglob("*") if "__pycache__" not in path.parts}
+    done = headrace(*command)
+    assert done.code in (0, 2), done.err
+    assert "bug of headrace" not in done.err
+    assert {path for path in project.rglob("*") if "__pycache__" not in path.parts} == before
+
+
+def test_fsck_of_nothing_says_so(project, headrace):
+    done = headrace("store", "fsck")
+    assert done.code == 2
+    assert "there is no store here" in done.err
 
 
 def test_no_runs_yet(project, headrace):

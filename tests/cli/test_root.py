@@ -122,7 +122,8 @@ def test_a_closed_stream_is_nowhere(project, headrace, closed, command):
     )
     assert done.returncode == 0, done.stderr
     assert bool(done.stdout) == (not closed.startswith(">"))
-    assert headrace("store", "fsck").code == 0  # nothing was written into the file that got the stream's number
+    if command[0] == "run":
+        assert headrace("store", "fsck").code == 0  # nothing was written into the file that got the stream's number
 
 
 def test_version(headrace):

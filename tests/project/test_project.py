@@ -6,10 +6,26 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from headrace.errors import NotFoundError, SpecError, StageError
+from headrace.errors import NotFoundError, SpecError, StageError, StoreError
 
 if TYPE_CHECKING:
     from chain_project import Chain
+
+
+def test_looking_writes_nothing_and_running_afterwards_does(chain):
+    with chain.project() as project:
+        assert next(iter(project.plan())).will == "execute"
+        assert project.runs() == []
+        assert project.registry.models() == []
+        with pytest.raises(StoreError, match="read-only"):
+            project.registry.register("m", {"f": b"x"}, about={}, model_digest="0" * 64)
+        empty = project.store_to_read.root
+        assert not (chain.folder / ".headrace").exists()
+        assert project.run().succeeded
+        assert len(project.runs()) == 1
+        assert project.registry.store is project.store
+        assert {step.will for step in project.plan()} == {"cached"}
+    assert not empty.exists()
 
 
 def test_a_project_reads_nothing_before_it_must(chain: Chain) -> None:

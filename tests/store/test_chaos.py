@@ -21,6 +21,7 @@ import pytest
 from headrace import Dataset
 from headrace.errors import StoreError
 from headrace.store import Store
+from headrace.store.objects import Objects
 from headrace.types import Params, StageRecord
 
 pytestmark = pytest.mark.chaos
@@ -340,6 +341,37 @@ def test_read_only_file_system(small_disk: Path) -> None:
                 assert caught.value.hint
     with pytest.raises(StoreError, match="Read-only"):
         Store.open(small_disk / "another")
+
+
+@pytest.mark.system
+def test_fsck_looks_at_a_store_that_lies_read_only(small_disk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Objects, "settled", lambda *_: True)  # as if some seconds had passed since they were written
+    root = small_disk / "store"
+    with Store.open(root) as store:
+        whole, damaged = (store.artifacts.save(Params({"n": n, "filling": "x" * 70_000})) for n in (1, 2))
+        store.runs.finish(store.runs.create("p", "manual", {}), "succeeded")
+        blobs = [part.sha256 for ref in (whole, damaged) for part in store.artifacts.info(ref.digest).parts.values()]
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with Store.open(root) as store:
+        report = store.fsck()
+        assert (report.ok, report.objects, report.read_only) == (True, 2, True)
+        with pytest.raises(StoreError, match="read-only cannot be repaired"):
+            store.fsck(repair=True)
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    path = root / "objects" / blobs[1][:2] / blobs[1][2:]
+    path.chmod(0o644)
+    path.write_bytes(b"y" * path.stat().st_size)
+    before = {file: file.stat().st_mtime_ns for file in root.rglob("*")}
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    with Store.open(root) as store:
+        report = store.fsck()
+        assert [finding.what for finding in report.corrupt] == [f"object {blobs[1]}"]
+        assert (report.ok, report.read_only) == (False, True)
+    assert {file: file.stat().st_mtime_ns for file in root.rglob("*")} == before
+    subprocess.run(["mount", "-o", "remount,rw", str(small_disk)], check=True)
+    with Store.open(root) as store:
+        assert not store.fsck(repair=True).read_only
+        assert store.fsck().ok
 
 
 def test_file_size_limit(tmp_path: Path, script: Path) -> None:

@@ -43,8 +43,8 @@ def show(*, which: str, project_dir: str, env: str | None, as_json: bool) -> Non
 
     with Project(project_dir, env=env) as project:
         ref = find_artifact(project, which)
-        info = project.store.artifacts.info(ref.digest)
-        whole = project.store.artifacts.verify(ref.digest)
+        info = project.store_to_read.artifacts.info(ref.digest)
+        whole = project.store_to_read.artifacts.verify(ref.digest)
         if as_json:
             parts = {n: {"format": p.format, "size": p.size, "sha256": p.sha256} for n, p in info.parts.items()}
             echo_json({"artifact": ref_document(ref), "created": iso(info.created), "whole": whole, "parts": parts})

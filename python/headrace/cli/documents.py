@@ -106,11 +106,13 @@ def last_output(info: RunInfo, type_name: str) -> ArtifactRef | None:
 
 def aliases_of(project: Project, model: str, number: int) -> list[str]:
     """The aliases that name a version now."""
-    return sorted(name for name, state in project.store.versions.aliases(model).items() if state.number == number)
+    return sorted(
+        name for name, state in project.store_to_read.versions.aliases(model).items() if state.number == number
+    )
 
 
 def _last(project: Project, info: RunInfo, type_name: str) -> Any:
     ref = last_output(info, type_name)
     if ref is None:
         return None
-    return project.store.artifacts.load(ref, project.plugins.artifacts.load(type_name))
+    return project.store_to_read.artifacts.load(ref, project.plugins.artifacts.load(type_name))

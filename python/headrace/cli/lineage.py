@@ -45,8 +45,8 @@ def lineage(*, which: str, direction: str | None, project_dir: str, env: str | N
 
     with Project(project_dir, env=env) as project:
         ref = find_artifact(project, which)
-        up = ancestors(project.store, ref) if direction in (None, "up") else None
-        down = descendants(project.store, ref) if direction in (None, "down") else None
+        up = ancestors(project.store_to_read, ref) if direction in (None, "up") else None
+        down = descendants(project.store_to_read, ref) if direction in (None, "down") else None
     if as_json:
         document: dict[str, Any] = {"artifact": ref_document(ref)}
         if up is not None:

@@ -51,7 +51,7 @@ def write_report(project: Project, digest: str, output: str) -> None:
     """Write the report artifact `digest` to a file, or to stdout for `-`."""
     from headrace.types import Report
 
-    html = project.store.artifacts.load(digest, Report).html
+    html = project.store_to_read.artifacts.load(digest, Report).html
     if output == "-":
         sys.stdout.buffer.write(html.encode())
         return

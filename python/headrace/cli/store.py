@@ -34,6 +34,7 @@ def store() -> None:
         "objects, bytes, artifacts, versions": "how much was checked",
         "missing, corrupt, dangling, stale": "findings: what, place, detail, mended",
         "crashed": "ids of runs that died",
+        "read_only": "whether the store lies where nothing can be written, so that it was only looked at",
         "orphans, orphan_bytes": "objects that nothing refers to; harmless, gc takes them",
     },
 )
@@ -43,24 +44,25 @@ def store() -> None:
 def fsck(*, repair: bool, project_dir: str, env: str | None, as_json: bool) -> None:
     """Read every byte of the store and check it against its hash, and every row against what it speaks of.
 
-    Damaged objects are moved to .headrace/quarantine. Exits with 5 if something is damaged and not mended.
+    Damaged objects are moved to .headrace/quarantine, unless the store is read-only. Exits with 5 if something is
+    damaged and not mended.
     """
     from headrace.errors import StoreError
     from headrace.project import Project
 
     with Project(project_dir, env=env) as project:
-        report = project.store.fsck(repair=repair)
+        report = project.existing_store.fsck(repair=repair)
     if as_json:
         echo_json({"ok": report.ok, **asdict(report)})
     else:
         _print_fsck(report)
     if not report.ok:
         damaged = [f for f in (*report.missing, *report.corrupt, *report.dangling) if not f.mended]
-        hint = (
-            "Look at the findings; what is left needs a copy of the store."
-            if repair
-            else "`--repair` mends what it can."
-        )
+        hint = "`--repair` mends what it can."
+        if repair:
+            hint = "Look at the findings; what is left needs a copy of the store."
+        elif report.read_only:
+            hint = "Make the store writable, or copy it; then `--repair` mends what it can."
         raise StoreError(f"{len(damaged)} things in the store are damaged", place=str(project_dir), hint=hint)
 
 
@@ -89,7 +91,9 @@ def _print_fsck(report: FsckReport) -> None:
         click.echo(f"{report.orphans:,} objects ({size(report.orphan_bytes)}) that nothing needs: headrace store gc")
     if report.ok:
         click.echo(click.style("nothing is damaged", fg="green"))
-    if any(not finding.mended for finding in report.stale):
+    if report.read_only:
+        click.echo("the store is read-only: nothing was mended or moved to quarantine")
+    elif any(not finding.mended for finding in report.stale):
         click.echo("`headrace store fsck --repair` removes what dead processes left")
 
 
@@ -118,7 +122,7 @@ def gc(*, delete: bool, keep: int, grace: float, project_dir: str, env: str | No
     from headrace.project import Project
 
     with Project(project_dir, env=env) as project:
-        report = project.store.gc(dry_run=not delete, keep=keep, grace=grace * _DAY)
+        report = project.existing_store.gc(dry_run=not delete, keep=keep, grace=grace * _DAY)
     if as_json:
         echo_json(asdict(report))
         return

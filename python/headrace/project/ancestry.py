@@ -54,17 +54,17 @@ def find_artifact(project: Project, which: str) -> ArtifactRef:
     """The artifact that a digest, a beginning of one, or a model version (`flights@champion`, `flights@3`) names."""
     if "@" not in which and which and set(which) <= set("0123456789abcdef"):
         try:
-            return project.store.artifacts.info(project.store.lineage.resolve(which)).ref
+            return project.store_to_read.artifacts.info(project.store_to_read.lineage.resolve(which)).ref
         except NotFoundError:
             if which not in {model.name for model in project.registry.models()}:
                 raise
     package = project.registry.resolve(which)
     run_id = package.manifest.get("run")
-    run = project.store.runs.get(str(run_id)) if run_id else None
+    run = project.store_to_read.runs.get(str(run_id)) if run_id else None
     for record in run.stages if run else ():
         for ref in record.outputs.values():
             if ref.type_name == ModelVersion.type_name:
-                found = project.store.artifacts.load(ref, ModelVersion)
+                found = project.store_to_read.artifacts.load(ref, ModelVersion)
                 if (found.name, found.number) == (package.version.name, package.version.number):
                     return ref
     raise NotFoundError(

@@ -24,7 +24,7 @@ def export_artifact(project: Project, ref: ArtifactRef, folder: Path, *, force: 
     A frame becomes Parquet (Arrow IPC where Parquet lacks one of its types), JSON becomes JSON; references to files
     become a JSON list of path, SHA-256 and size. Raises `ArtifactError` if a file is there already, unless `force`.
     """
-    artifact: Artifact = project.store.artifacts.load(ref, project.plugins.artifacts.load(ref.type_name))
+    artifact: Artifact = project.store_to_read.artifacts.load(ref, project.plugins.artifacts.load(ref.type_name))
     folder.mkdir(parents=True, exist_ok=True)
     writer = _FolderWriter(folder, force=force)
     artifact.save(writer)

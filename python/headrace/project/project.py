@@ -15,7 +15,7 @@ from headrace.pipeline import spec as specs
 
 if TYPE_CHECKING:
     import threading
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
     import polars as pl
 
@@ -70,6 +70,8 @@ class Project:
         self._env = env
         self._overrides = overrides
         self._store_url = store_url
+        self._registry: Registry | None = None
+        self._forget_empty: Callable[[], object] | None = None
 
     @cached_property
     def spec(self) -> Spec:
@@ -93,26 +95,67 @@ class Project:
 
     @cached_property
     def store(self) -> Store:
-        """The store of the project, made on first use."""
+        """The store of the project, made on first use. Who only looks takes `store_to_read`."""
         from headrace.store import Store
 
+        root, url = self._where
+        return Store.open(root, url=url)
+
+    @property
+    def existing_store(self) -> Store:
+        """The store of the project. Raises `NotFoundError` where there is none, because nothing ever ran here."""
+        from headrace.store.folder import is_store, missing_store
+
+        root, url = self._where
+        if "store" not in self.__dict__ and url is None and not is_store(root):
+            raise missing_store(root)
+        return self.store
+
+    @property
+    def store_to_read(self) -> Store:
+        """The store of the project, or where there is none, an empty one outside of the project: nothing is written."""
+        try:
+            return self.existing_store
+        except NotFoundError:
+            return self._empty_store
+
+    @cached_property
+    def _empty_store(self) -> Store:
+        import shutil
+        import tempfile
+        import weakref
+
+        from headrace.store import Store
+
+        folder = Path(tempfile.mkdtemp(prefix="headrace-empty-"))
+        self._forget_empty = weakref.finalize(self, shutil.rmtree, folder, ignore_errors=True)
+        Store.open(folder / STORE_FOLDER).close()
+        return Store.open(folder / STORE_FOLDER, read_only=True)
+
+    @cached_property
+    def _where(self) -> tuple[Path, str | None]:
         root = self.spec.project_dir / self.spec.store.get("path", STORE_FOLDER)
-        return Store.open(root, url=self._store_url or _secret(self.spec.store.get("url")))
+        return root, self._store_url or _secret(self.spec.store.get("url"))
 
     @property
     def artifacts(self) -> ArtifactSource:
         """Loads artifacts by reference."""
         from headrace.runtime.runner import Artifacts
 
-        return Artifacts(self.store, self.plugins, self.graph)
+        return Artifacts(self.store_to_read, self.plugins, self.graph)
 
-    @cached_property
+    @property
     def registry(self) -> Registry:
-        """Model versions and aliases."""
-        from headrace.registry import Registry
-        from headrace.runtime.provenance import who
+        """Model versions and aliases; where nothing ever ran, none, and it can only be read."""
+        store = self.store_to_read
+        if self._registry is None or self._registry.store is not store:
+            from headrace.registry import Registry
+            from headrace.runtime.provenance import who
 
-        return Registry(self.store, who=who(), observer=lambda hook, about: self.plugins.observe(hook, **about))
+            self._registry = Registry(
+                store, who=who(), observer=lambda hook, about: self.plugins.observe(hook, **about)
+            )
+        return self._registry
 
     def run(
         self,
@@ -156,14 +199,15 @@ class Project:
         from headrace.project.preview import Preview
         from headrace.runtime.lock import Environment
 
-        preview = Preview(self.graph, self.store, self.plugins, self.registry, self._fingerprinter(Environment()))
+        fingerprinter = self._fingerprinter(Environment())
+        preview = Preview(self.graph, self.store_to_read, self.plugins, self.registry, fingerprinter)
         return preview.stages(force)
 
     def explain(self, which: str = "latest") -> Explained:
         """For each stage of a run, all that changed since the run before it, and what the stage said."""
         from headrace.project.compare import explain_run
 
-        return explain_run(self.store, self.get_run(which).info)
+        return explain_run(self.store_to_read, self.get_run(which).info)
 
     def compare(self, left: str, right: str = "latest") -> tuple[Compared, ...]:
         """Two runs side by side: params, metrics, data, code, distributions, environment."""
@@ -173,11 +217,11 @@ class Project:
 
     def runs(self, limit: int = 20) -> list[RunInfo]:
         """The latest runs of this project, newest first."""
-        return self.store.runs.list(limit=limit, project=self.spec.name)
+        return self.store_to_read.runs.list(limit=limit, project=self.spec.name)
 
     def get_run(self, which: str = "latest") -> Run:
         """A run by id, by unique beginning of an id, or the latest."""
-        return Run(self, self.store.runs.get(which))
+        return Run(self, self.store_to_read.runs.get(which))
 
     def predict(self, ref: str, frame: SupportsArrowStream) -> pl.DataFrame:
         """Predict with a registered version: `"name@alias"`, `"name@3"`, or `"name"` for its champion.
@@ -204,16 +248,18 @@ class Project:
         return Fingerprinter(
             project_dir=self.spec.project_dir,
             seed=self.spec.seed,
-            index=SourceIndex((self.spec.project_dir,), self.store.root / "cache" / "source.json"),
+            index=SourceIndex((self.spec.project_dir,), self.store_to_read.root / "cache" / "source.json"),
             environment=environment,
         )
 
     def close(self) -> None:
         """Close the store, if it was opened."""
-        if "store" in self.__dict__:
-            self.store.close()
-            del self.__dict__["store"]
-            self.__dict__.pop("registry", None)
+        self._registry = None
+        for name in ("store", "_empty_store"):
+            if name in self.__dict__:
+                self.__dict__.pop(name).close()
+        if self._forget_empty is not None:
+            self._forget_empty()
 
     def __enter__(self) -> Self:
         return self

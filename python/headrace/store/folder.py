@@ -57,6 +57,11 @@ def read_identity(root: Path) -> Identity | None:
     return found
 
 
+def is_store(root: Path) -> bool:
+    """Whether there is a store at `root`, whatever its format."""
+    return (root / _FORMAT_FILE).exists()
+
+
 def missing_store(root: Path) -> NotFoundError:
     """What to raise where there must be a store and is none."""
     return NotFoundError("there is no store here", place=str(root), hint="`headrace run` makes one.")

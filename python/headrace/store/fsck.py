@@ -39,6 +39,7 @@ class FsckReport:
     `missing`, `corrupt` (moved to quarantine) and `dangling` are damage. `stale` are files that a dead process left,
     `crashed` the runs that died, `orphans` objects that no row speaks of (the garbage collector takes them when they
     are old enough): these are harmless. `objects`, `bytes`, `artifacts`, `versions` count what was checked.
+    `read_only`: nothing could be written there, so nothing was mended or moved.
     """
 
     objects: int
@@ -52,6 +53,7 @@ class FsckReport:
     crashed: tuple[str, ...] = ()
     orphans: int = 0
     orphan_bytes: int = 0
+    read_only: bool = False
 
     @property
     def ok(self) -> bool:
@@ -79,8 +81,15 @@ def check(store: Store, *, repair: bool) -> FsckReport:
     Nothing is repaired by guessing: a missing file of a registered package, or rows that contradict each other, are
     for a person with a copy of the store. Raises `StoreError` if the database cannot be read at all.
     """
+    if not store.read_only and not store.takes_writes():
+        with type(store).open(store.root, url=store.url, create=False, read_only=True) as looking:
+            return check(looking, repair=repair)
     if repair and store.read_only:
-        raise StoreError("a store that is opened read-only cannot be repaired", place=str(store.root))
+        raise StoreError(
+            "a store that is read-only cannot be repaired",
+            place=str(store.root),
+            hint="Make it writable, or repair a copy; without `--repair` it is only checked.",
+        )
     if not store.read_only:
         store.artifacts.flush()
     state = _Check(store, repair)
@@ -106,6 +115,7 @@ def check(store: Store, *, repair: bool) -> FsckReport:
         crashed=tuple(crashed),
         orphans=len(orphans),
         orphan_bytes=sum(state.present[sha256] for sha256 in orphans),
+        read_only=store.read_only,
     )
 
 

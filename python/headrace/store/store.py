@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -102,6 +103,10 @@ class Store:
         except BaseException:
             database.close()
             raise
+
+    def takes_writes(self) -> bool:
+        """Whether anything can be written here: not where it was opened read-only, or lies so."""
+        return not self.read_only and self.database.takes_writes() and os.access(self.root / "objects", os.W_OK)
 
     def fsck(self, *, repair: bool = False) -> FsckReport:
         """Read everything and say what is wrong; see `headrace.store.fsck`."""
