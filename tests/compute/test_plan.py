@@ -121,8 +121,12 @@ def test_outputs_have_provenance_and_only_used_columns_are_inputs():
         "output": "at.hour",
         "part": "hour",
         "time_zone": None,
+        "impute": None,
+        "scaling": None,
     }
-    assert plan.provenance("colour")["input"] == "colour"
+    assert plan.provenance("colour")["inputs"] == ["colour"]
+    assert plan.sources["colour"] == ("colour",)
+    assert plan.sources["at.hour"] == ("at",)
     with pytest.raises(KeyError):
         plan.provenance("uuid")
     assert plan.categorical == ("colour",)
@@ -187,7 +191,7 @@ def test_overrides():
     assert {"user_id", "count", "same"} <= set(plan.categorical)
     assert {"colour.frequency", "at.minute", "at.days"} <= set(plan.outputs)
     assert "flag" not in plan.inputs
-    assert len(next(s for s in plan.document["steps"] if s["input"] == "count")["vocabulary"]) == 3
+    assert len(next(s for s in plan.document["steps"] if s.get("inputs") == ["count"])["vocabulary"]) == 3
 
 
 # --- values, against brute force ------------------------------------------------------------------------------------
@@ -273,7 +277,7 @@ def test_high_cardinality():
     flat = [f"w{i % 700}" for i in range(n)]
     frame = pl.DataFrame({"skewed": skewed, "flat": flat, "y": labels(n)})
     plan = fit(frame, max_categories=100)
-    steps = {step["input"]: step for step in plan.document["steps"]}
+    steps = {step["inputs"][0]: step for step in plan.document["steps"]}
     assert steps["skewed"]["op"] == "category"
     assert len(steps["skewed"]["vocabulary"]) == 100
     reasons = {c["column"]: c for c in plan.choices}
@@ -560,7 +564,7 @@ def test_the_document_is_plain_json_and_a_copy():
     document = plan.document
     document["steps"].clear()
     assert plan.document["steps"]
-    assert plan.document["format"] == 1
+    assert plan.document["format"] == 2
     assert len(plan.fingerprint) == 64
 
 
@@ -588,7 +592,8 @@ def damage(document, path, value):
 @pytest.mark.parametrize(
     ("path", "value", "words"),
     [
-        (["format"], 2, "has format 2"),
+        (["format"], 1, "made by an unreleased headrace"),
+        (["format"], 3, "has format 3"),
         (["format"], "1", "format"),
         (["format"], KeyError, "format"),
         (["steps", 0, "input"], "nope", "'nope', which is no input"),

@@ -28,7 +28,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
-from headrace.compute.plan.document import InputColumn
+from headrace.compute.plan.document import Column
 from headrace.compute.plan.read import column_of, read_column
 from headrace.compute.plan.types import family, polars_type
 from headrace.errors import DataError, ModelFormatError
@@ -58,7 +58,7 @@ def make(predictor: Predictor, frame: pl.DataFrame, *, n: int = 16, tolerance: f
 
     if frame.is_empty():
         raise DataError("golden rows need at least one row", hint="Pass rows that were not used in training.")
-    columns = [InputColumn(name=name, type=type_, nullable=True) for name, type_ in predictor.plan.inputs.items()]
+    columns = [Column(name=name, type=type_, nullable=True) for name, type_ in predictor.plan.inputs.items()]
     count = min(n, frame.height)
     picked = frame[[index * frame.height // count for index in range(count)]]
     # Dicts, because a list of series would rename a column whose name is empty.
@@ -169,7 +169,7 @@ def _two_dimensional(values: npt.NDArray[Any]) -> npt.NDArray[Any]:
 # --- JSON ----------------------------------------------------------------------------------------------------------
 
 
-def _declared(series: pl.Series, column: InputColumn) -> pl.Series:
+def _declared(series: pl.Series, column: Column) -> pl.Series:
     """In the type of the signature, where that loses nothing."""
     try:
         return series.cast(polars_type(column.type))
@@ -177,7 +177,7 @@ def _declared(series: pl.Series, column: InputColumn) -> pl.Series:
         raise DataError(f"a value does not fit {column.type}: {error}", place=f"column {column.name!r}") from error
 
 
-def _edges(columns: list[InputColumn]) -> pl.DataFrame:
+def _edges(columns: list[Column]) -> pl.DataFrame:
     import polars as pl
 
     return pl.DataFrame(

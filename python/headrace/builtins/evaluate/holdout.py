@@ -167,8 +167,9 @@ class HoldoutEvaluation:
         if repeats < self.config.importance_repeats:
             rows.notes.append(f"shuffles of each column: {repeats} instead of {self.config.importance_repeats}")
         made: dict[str, list[int]] = {}
-        for position, step in enumerate(predictor.plan.document["steps"]):
-            made.setdefault(step["input"], []).append(position)
+        for position, read in enumerate(predictor.plan.sources.values()):
+            for column in read:
+                made.setdefault(column, []).append(position)
         found = permutation_importance(
             predictor.scores_of,
             predictor.plan.matrix(some.frame),
@@ -266,8 +267,9 @@ def known_rows(
 def inputs_by_gain(plan: FeaturePlan, model: Model) -> list[str]:
     """The columns that the plan reads, those first whose features the model says it uses most."""
     gains = dict.fromkeys(plan.inputs, 0.0)
-    for step in plan.document["steps"]:
-        gains[step["input"]] += model.importance.get(step["output"], 0.0)
+    for output, columns in plan.sources.items():
+        for column in columns:
+            gains[column] += model.importance.get(output, 0.0)
     return sorted(gains, key=lambda name: -gains[name])
 
 

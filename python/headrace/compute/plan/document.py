@@ -1,133 +1,342 @@
-"""What a feature plan is: a JSON document. These classes are its schema, format 1.
+r"""What a feature plan is: a JSON document. These classes are its schema, format 2.
 
-Whoever executes a plan needs `inputs`, `steps` and `target`; `choices` and `config` tell a person how it came about.
-The fingerprint is the SHA-256 of the executable part, so two plans with the same one give the same numbers.
+Whoever executes a plan needs `inputs`, `transforms`, `steps` and `target`; `choices` and `config` tell a person how it
+came about. The fingerprint is the SHA-256 of the executable part as canonical JSON (keys sorted, no spaces, only the
+escapes that JSON requires, numbers as ECMAScript writes them), so two plans with the same one give the same numbers.
 
-A step reads one input column and gives one float32 output column. What each does, exactly, so that another
-implementation gives the same bits:
+`transforms` are executed first, in order, in Python: each reads columns (of the frame, or given by one before it) and
+gives columns, which steps read as if they were inputs. A plan that has none is executed by Rust alone.
+
+A step reads one or more columns and gives one or more float32 outputs. All arithmetic is float64, rounded once to the
+nearest float32 at the end (ties to even; beyond the range: an infinity); every NaN is the quiet NaN 0x7fc00000. What is
+missing is null or a float's NaN. What the steps share:
+
+scaling
+    The quantity q becomes `(q - center) / scale`.
+impute
+    The quantity that stands for a missing value, before scaling; null: NaN. (Of `number`: before clip and log.)
+key text
+    How a value is written where texts are looked up or hashed: a string as it stands; an integer in decimal; a float by
+    the fewest digits that read back as it, as ECMAScript writes them (so 1.0 is `1`); a decimal without trailing zeros;
+    `true` and `false`; a date, datetime or time of day in ISO 8601 (of a zoned datetime in UTC, with a `Z`). Always of
+    the value in the type of the signature: an integer in a float64 column is a float64, a float64 that arrives in a
+    float32 column is rounded first. Durations have none. A step with several inputs is a cross: the parts joined by
+    U+001F, where a part's own `\` is written `\\` and its own U+001F `\u`; missing if any part is. Texts are
+    compared byte by byte.
+the hash
+    MurmurHash3_x86_32 of UTF-8, seed 0, as a signed number h; its index among n is |h| mod n (2^31 mod n for the least
+    h), its sign is -1 where h < 0: as scikit-learn's FeatureHasher does it.
+
+And each of them, exactly, so that another implementation gives the same bits:
 
 number
-    The real number that the value stands for, rounded once to the nearest float32 (ties to even; beyond the range:
-    an infinity). A decimal is converted to float64 first. Missing (null, NaN): the quiet NaN 0x7fc00000.
+    Missing: `impute`; then `clip` (`lo` if below it, `hi` if above it; either may be null; NaN stays); then, if `log`,
+    sign(x) * log1p(|x|), with log1p as FreeBSD's msun computes it (the same bits on every platform); then scaling. With
+    none of these four the real number that the value stands for is rounded to float32 directly, without float64 between
+    (a decimal: by way of float64). `indicator` is the name of a second output, directly after: 1.0 where the value was
+    missing, else 0.0.
 boolean
-    1.0, 0.0, NaN where missing.
+    1.0 or 0.0; `impute`.
+bins
+    The number of `edges` (strictly ascending) that are not above the number, infinities included; `impute`; scaling.
 category
-    The position of the text in `vocabulary`; `missing` for null, `unseen` for a text that is not in it. Texts are
-    compared byte by byte. Integers are written in decimal, booleans as `true` and `false`, before the look-up.
+    The position of the key text in `vocabulary`; `missing` for what is missing (the size of the vocabulary), `unseen`
+    for a text that is not in it (one more).
+one_hot
+    An output for each text of `vocabulary`, named `{output}={text}`: 1.0 where the key text is that one, else 0.0.
 frequency
-    `counts` of the text divided by `rows`, in float64, rounded to float32; 0.0 for a text that has none; NaN for null.
+    `counts` of the key text divided by `rows`; 0.0 for a text that has none; `impute`; scaling.
+target
+    The numbers of the key text in `encodings`, one for each output: what the target was, on average and smoothed, in
+    the training rows with that text; `missing`; `unseen` for a text that has none; `scaling` for each output.
+bucket
+    The index of the hash of `prefix` + key text among `buckets`: a category code; missing: `buckets`.
+hash
+    Outputs `{output}.{i}` for i below `size`: 0.0, but at the index of the hash of `prefix` + key text 1.0, or with
+    `signed` the sign of the hash; missing: 0.0 in all.
+text
+    The row that scikit-learn's HashingVectorizer gives for the text with the same settings, as outputs `{output}.{i}`;
+    missing: that of the empty text, 0.0 in all. `signed` is its `alternate_sign`, `size` its `n_features`.
 time_part
     A field of the proleptic Gregorian calendar, as an integer; of a zoned datetime, after conversion to `time_zone`
-    (by the tz database up to the year 2099; later years have no summer time). NaN for null. `days` counts whole days
-    since 1970-01-01, rounded down.
+    (by the tz database up to the year 2099; later years have no summer time). `days` counts whole days since
+    1970-01-01, rounded down. `impute`; scaling.
 time_cycle
-    `table[part - first]`, NaN for null. The table holds the sine or cosine as float32, so no two libraries can differ.
+    `table[part - first]`; `impute`. The table holds the sine or cosine as float32, so no two libraries can differ.
 seconds
-    The duration's integer divided by its units in a second, in float64, rounded to float32; NaN for null.
+    The duration's integer divided by its units in a second; `impute`; scaling.
+difference
+    The first input less the second one, in seconds: dates (a date is its midnight) and datetimes without zone, or two
+    datetimes with zones, or two times of day. Exact in integers of the finer of the two units (a date: ms, a time of
+    day: ns), then divided by the units in a second. Missing where either is: `impute`; scaling.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from itertools import pairwise
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from headrace.compute.plan.config import Part  # noqa: TC001  # pydantic reads it at run time
+from headrace.compute.plan.keys import float_text
 from headrace.compute.plan.types import polars_type
 from headrace.errors import ModelFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = 1
+FORMAT: Final = 2
+MOST_BUCKETS: Final = 2**24
+"""Codes up to here are whole numbers of float32."""
+MOST_OUTPUTS: Final = 2**20
+"""Outputs of a plan, all together."""
 
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
-class InputColumn(_Part):
-    """A column that the plan reads. `nullable`: whether it had missing values in training; they are always accepted."""
+class Column(_Part):
+    """A column by name and type. `nullable`: whether it had missing values in training; they are always accepted."""
 
     name: str
     type: str
     nullable: bool
 
 
-class NumberStep(_Part):
-    """A number, rounded to float32."""
+class Transform(_Part):
+    """Columns that Python code computes: which implementation, of which distribution, with what config."""
 
-    op: Literal["number"] = "number"
+    use: str
+    distribution: str
+    version: str
+    config: dict[str, Any]
+    reads: tuple[Column, ...]
+    gives: tuple[Column, ...]
+
+
+class Scaling(_Part):
+    """The quantity less `center`, divided by `scale`."""
+
+    center: FiniteFloat
+    scale: Annotated[FiniteFloat, Field(gt=0)]
+
+
+class _OneInput(_Part):
     input: str
     output: str
 
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the columns that it reads."""
+        return (self.input,)
 
-class BooleanStep(_Part):
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of its outputs, in order."""
+        return (self.output,)
+
+
+class _Keyed(_Part):
+    inputs: Annotated[tuple[str, ...], Field(min_length=1)]
+
+    @property
+    def reads(self) -> tuple[str, ...]:
+        """Names of the columns that it reads."""
+        return self.inputs
+
+
+class _KeyedOnce(_Keyed):
+    output: str
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of its outputs, in order."""
+        return (self.output,)
+
+
+class NumberStep(_OneInput):
+    """A number, as it is or conditioned."""
+
+    op: Literal["number"] = "number"
+    impute: FiniteFloat | None = None
+    indicator: str | None = None
+    clip: tuple[FiniteFloat | None, FiniteFloat | None] | None = None
+    log: bool = False
+    scaling: Scaling | None = None
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """The number, and the indicator if there is one."""
+        return (self.output,) if self.indicator is None else (self.output, self.indicator)
+
+
+class BooleanStep(_OneInput):
     """False and true as 0 and 1."""
 
     op: Literal["boolean"] = "boolean"
-    input: str
-    output: str
+    impute: FiniteFloat | None = None
 
 
-class CategoryStep(_Part):
-    """A text as its position in a vocabulary."""
+class BinsStep(_OneInput):
+    """A number as the position among edges."""
+
+    op: Literal["bins"] = "bins"
+    edges: tuple[FiniteFloat, ...]
+    impute: FiniteFloat | None = None
+    scaling: Scaling | None = None
+
+
+class CategoryStep(_KeyedOnce):
+    """A key text as its position in a vocabulary."""
 
     op: Literal["category"] = "category"
-    input: str
-    output: str
     vocabulary: tuple[str, ...]
     missing: int
     unseen: int
 
 
-class FrequencyStep(_Part):
-    """A text as its share of the training rows."""
+class OneHotStep(_KeyedOnce):
+    """A key text as an output for each text of a vocabulary."""
+
+    op: Literal["one_hot"] = "one_hot"
+    vocabulary: tuple[str, ...]
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """One for each text."""
+        return tuple(f"{self.output}={text}" for text in self.vocabulary)
+
+
+class FrequencyStep(_KeyedOnce):
+    """A key text as its share of the training rows."""
 
     op: Literal["frequency"] = "frequency"
-    input: str
-    output: str
     counts: tuple[tuple[str, int], ...]
     rows: int = Field(ge=1)
+    impute: FiniteFloat | None = None
+    scaling: Scaling | None = None
 
 
-class TimePartStep(_Part):
+class TargetStep(_Keyed):
+    """A key text as the smoothed mean of the target, or of each class."""
+
+    op: Literal["target"] = "target"
+    outputs: Annotated[tuple[str, ...], Field(min_length=1)]
+    encodings: tuple[tuple[str, tuple[FiniteFloat, ...]], ...]
+    missing: tuple[FiniteFloat, ...]
+    unseen: tuple[FiniteFloat, ...]
+    scaling: tuple[Scaling, ...] | None = None
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """Names of its outputs: one, or one for each class."""
+        return self.outputs
+
+
+class BucketStep(_KeyedOnce):
+    """A key text as the number of its hash bucket."""
+
+    op: Literal["bucket"] = "bucket"
+    prefix: str
+    buckets: int = Field(ge=1, le=MOST_BUCKETS)
+
+
+class HashStep(_KeyedOnce):
+    """A key text as one position of a hashed vector."""
+
+    op: Literal["hash"] = "hash"
+    prefix: str
+    size: int = Field(ge=1, le=MOST_OUTPUTS)
+    signed: bool
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """One for each position."""
+        return tuple(f"{self.output}.{index}" for index in range(self.size))
+
+
+class TextStep(_OneInput):
+    """Free text as a hashed vector of its tokens."""
+
+    op: Literal["text"] = "text"
+    size: int = Field(ge=1, le=MOST_OUTPUTS)
+    analyzer: Literal["word", "char", "char_wb"]
+    ngrams: tuple[int, int]
+    lowercase: bool
+    strip_accents: Literal["ascii", "unicode"] | None
+    stop_words: tuple[str, ...]
+    signed: bool
+    norm: Literal["l1", "l2"] | None
+    binary: bool
+
+    @property
+    def gives(self) -> tuple[str, ...]:
+        """One for each position."""
+        return tuple(f"{self.output}.{index}" for index in range(self.size))
+
+
+class TimePartStep(_OneInput):
     """A field of a date or time."""
 
     op: Literal["time_part"] = "time_part"
-    input: str
-    output: str
     part: Part
     time_zone: str | None
+    impute: FiniteFloat | None = None
+    scaling: Scaling | None = None
 
 
-class TimeCycleStep(_Part):
+class TimeCycleStep(_OneInput):
     """The sine or cosine of a periodic field."""
 
     op: Literal["time_cycle"] = "time_cycle"
-    input: str
-    output: str
     part: Part
     time_zone: str | None
     wave: Literal["sin", "cos"]
     first: int
-    table: tuple[float, ...]
+    table: tuple[FiniteFloat, ...]
+    impute: FiniteFloat | None = None
 
 
-class SecondsStep(_Part):
+class SecondsStep(_OneInput):
     """A duration in seconds."""
 
     op: Literal["seconds"] = "seconds"
-    input: str
-    output: str
+    impute: FiniteFloat | None = None
+    scaling: Scaling | None = None
+
+
+class DifferenceStep(_KeyedOnce):
+    """The time from one column to another, in seconds."""
+
+    op: Literal["difference"] = "difference"
+    inputs: tuple[str, str]
+    impute: FiniteFloat | None = None
+    scaling: Scaling | None = None
 
 
 Step = Annotated[
-    NumberStep | BooleanStep | CategoryStep | FrequencyStep | TimePartStep | TimeCycleStep | SecondsStep,
+    NumberStep
+    | BooleanStep
+    | BinsStep
+    | CategoryStep
+    | OneHotStep
+    | FrequencyStep
+    | TargetStep
+    | BucketStep
+    | HashStep
+    | TextStep
+    | TimePartStep
+    | TimeCycleStep
+    | SecondsStep
+    | DifferenceStep,
     Field(discriminator="op"),
 ]
+TABLES: Final = frozenset({"vocabulary", "counts", "table", "encodings", "stop_words"})
+"""Fields of steps that may be long."""
 
 
 class Target(_Part):
@@ -146,11 +355,17 @@ class Target(_Part):
     categories: tuple[str, ...] | None = None
 
 
+Decision = Literal[
+    "number", "boolean", "bins", "category", "one_hot", "frequency", "target", "bucket", "hash", "text", "time",
+    "duration", "difference", "dropped", "excluded",
+]  # fmt: skip
+
+
 class Choice(_Part):
-    """What became of a column of the training frame, and why."""
+    """What became of a column of the training frame, or of a combination of columns, and why."""
 
     column: str
-    decision: Literal["number", "boolean", "category", "frequency", "time", "duration", "dropped", "excluded"]
+    decision: Decision
     reason: str
     outputs: tuple[str, ...] = ()
 
@@ -158,8 +373,9 @@ class Choice(_Part):
 class PlanDocument(_Part):
     """A whole plan."""
 
-    format: Literal[1]
-    inputs: tuple[InputColumn, ...]
+    format: Literal[2]
+    inputs: tuple[Column, ...]
+    transforms: tuple[Transform, ...] = ()
     steps: tuple[Step, ...]
     target: Target
     choices: tuple[Choice, ...] = ()
@@ -169,24 +385,23 @@ class PlanDocument(_Part):
     @classmethod
     def make(cls, **parts: Any) -> PlanDocument:
         """With the fingerprint computed."""
-        blank = cls(format=1, fingerprint="", **parts)
+        blank = cls(format=FORMAT, fingerprint="", **parts)
         return blank.model_copy(update={"fingerprint": fingerprint(blank.model_dump(mode="json"))})
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs of all steps, in order."""
+        return tuple(name for step in self.steps for name in step.gives)
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON values, new ones."""
         return self.model_dump(mode="json")
 
 
-def canonical(value: Any) -> bytes:
-    """JSON with sorted keys, no spaces and no escapes that are not needed, as UTF-8."""
-    text = json.dumps(value, sort_keys=True, allow_nan=False, ensure_ascii=False, separators=(",", ":"))
-    return text.encode()
-
-
 def fingerprint(document: Mapping[str, Any]) -> str:
     """SHA-256 over the executable part, as 64 hexadecimal digits."""
-    part = {key: document[key] for key in ("format", "inputs", "steps", "target")}
-    return hashlib.sha256(canonical(part)).hexdigest()
+    part = {key: document[key] for key in ("format", "inputs", "transforms", "steps", "target")}
+    return hashlib.sha256(_canonical(part).encode()).hexdigest()
 
 
 def parse_document(document: Mapping[str, Any]) -> PlanDocument:
@@ -196,15 +411,16 @@ def parse_document(document: Mapping[str, Any]) -> PlanDocument:
     fingerprint that is not that of the content.
     """
     found = document.get("format") if hasattr(document, "get") else None
-    if isinstance(found, int) and not isinstance(found, bool) and found > FORMAT:
+    if isinstance(found, int) and not isinstance(found, bool) and found != FORMAT:
+        made = "made by an unreleased headrace" if found < FORMAT else "made by a newer headrace"
         raise ModelFormatError(
-            f"the feature plan has format {found}, this headrace reads format {FORMAT}",
+            f"the feature plan has format {found} ({made}), this headrace reads format {FORMAT}",
             place="feature plan",
-            hint="Upgrade headrace.",
+            hint="Fit it again." if found < FORMAT else "Upgrade headrace.",
         )
     try:
         # JSON text, because only there are arrays tuples for a strict model
-        plan = PlanDocument.model_validate_json(canonical(document))
+        plan = PlanDocument.model_validate_json(json.dumps(document, allow_nan=False))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
@@ -217,30 +433,55 @@ def parse_document(document: Mapping[str, Any]) -> PlanDocument:
     return plan
 
 
+def _canonical(value: Any) -> str:
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{_canonical(key)}:{_canonical(value[key])}" for key in sorted(value)) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(_canonical, value)) + "]"
+    if isinstance(value, float):
+        return float_text(value)
+    return json.dumps(value, ensure_ascii=False)
+
+
 def _check_references(plan: PlanDocument) -> None:
-    names = [column.name for column in plan.inputs]
-    outputs = [step.output for step in plan.steps]
-    for what, values in (("input", names), ("output", outputs)):
+    columns = [*plan.inputs, *(column for transform in plan.transforms for column in transform.gives)]
+    names = [column.name for column in columns]
+    outputs = plan.outputs
+    for what, values in (("input", names), ("output", list(outputs))):
         if len(set(values)) != len(values):
             _refuse(f"the {what} {next(v for v in values if values.count(v) > 1)!r} is there twice")
-    for column in plan.inputs:
+    for column in columns:
         try:
             polars_type(column.type)
         except KeyError as error:
             _refuse(f"the input {column.name!r} has the unknown type {column.type!r}", error)
     known = set(names)
     for step in plan.steps:
-        if step.input not in known:
-            _refuse(f"the step for {step.output!r} reads {step.input!r}, which is no input")
-        if isinstance(step, CategoryStep):
-            size = len(step.vocabulary)
-            if len(set(step.vocabulary)) != size or (step.missing, step.unseen) != (size, size + 1):
-                _refuse(f"the vocabulary of {step.output!r} is not one code a text")
-        if isinstance(step, FrequencyStep) and len(dict(step.counts)) != len(step.counts):
-            _refuse(f"the counts of {step.output!r} name a text twice")
+        first = step.gives[0] if step.gives else step.op
+        for name in step.reads:
+            if name not in known:
+                _refuse(f"the step for {first!r} reads {name!r}, which is no input")
+        _check_tables(step, first)
     classes = plan.target.classes
     if len(set(classes)) != len(classes) or (plan.target.task == "regression") != (not classes):
         _refuse("the classes of the target do not fit its task")
+
+
+def _check_tables(step: Step, output: str) -> None:
+    if isinstance(step, CategoryStep):
+        size = len(step.vocabulary)
+        if len(set(step.vocabulary)) != size or (step.missing, step.unseen) != (size, size + 1):
+            _refuse(f"the vocabulary of {output!r} is not one code a text")
+    if isinstance(step, FrequencyStep) and len(dict(step.counts)) != len(step.counts):
+        _refuse(f"the counts of {output!r} name a text twice")
+    if isinstance(step, TargetStep):
+        if len(dict(step.encodings)) != len(step.encodings):
+            _refuse(f"the encodings of {output!r} name a text twice")
+        rows = [step.missing, step.unseen, *(numbers for _, numbers in step.encodings)]
+        if any(len(row) != len(step.outputs) for row in rows) or len(step.scaling or step.outputs) != len(step.outputs):
+            _refuse(f"the encodings of {output!r} are not one number an output")
+    if isinstance(step, BinsStep) and any(low >= high for low, high in pairwise(step.edges)):
+        _refuse(f"the edges of {output!r} do not ascend")
 
 
 def _refuse(what: str, cause: BaseException | None = None) -> NoReturn:

@@ -5,24 +5,35 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from headrace.compute.plan.document import (
+    BinsStep,
     BooleanStep,
+    BucketStep,
     CategoryStep,
+    DifferenceStep,
     FrequencyStep,
+    HashStep,
     NumberStep,
+    OneHotStep,
     SecondsStep,
+    TargetStep,
     TimeCycleStep,
     TimePartStep,
 )
+from headrace.compute.plan.keys import cross_text, key_text
 from headrace.compute.plan.read import column_of, read_column
+from headrace.compute.plan.values import conditioned, difference, number, seconds, time_part
+from headrace.errors import ModelFormatError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
     import polars as pl
 
-    from headrace.compute.plan.document import PlanDocument, Step
+    from headrace.compute.plan.document import Column, PlanDocument, Scaling, Step
+
+    _Values = npt.NDArray[np.float64] | npt.NDArray[np.float32]
 
 
 def execute(plan: PlanDocument, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
@@ -31,7 +42,7 @@ def execute(plan: PlanDocument, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
     Returns
     -------
     ndarray
-        float32 [rows, steps], column-major, rows in the order of the frame; every NaN is 0x7fc00000. A row's bits do
+        float32 [rows, outputs], column-major, rows in the order of the frame; every NaN is 0x7fc00000. A row's bits do
         not depend on other rows, nor on how the frame is chunked.
 
     Raises
@@ -42,106 +53,191 @@ def execute(plan: PlanDocument, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
     """
     import numpy as np
 
-    columns = {column.name: read_column(column_of(frame, column.name).alias("value"), column) for column in plan.inputs}
-    out = np.empty((frame.height, len(plan.steps)), dtype=np.float32, order="F")
-    for index, step in enumerate(plan.steps):
-        out[:, index] = run_step(step, columns[step.input])
+    types = {column.name: column for column in plan.inputs}
+    columns = {name: read_column(column_of(frame, name).alias("value"), column) for name, column in types.items()}
+    out = np.empty((frame.height, len(plan.outputs)), dtype=np.float32, order="F")
+    position = 0
+    with np.errstate(over="ignore", invalid="ignore"):
+        for step in plan.steps:
+            values = _run(step, [columns[name] for name in step.reads], [types[name] for name in step.reads])
+            out[:, position : position + len(step.gives)] = values.reshape(frame.height, len(step.gives))
+            position += len(step.gives)
     out[np.isnan(out)] = np.nan
     return out
 
 
-def run_step(step: Step, series: pl.Series) -> npt.NDArray[np.float32]:
-    """One output column of one input column that `read_column` has checked."""
-    return _OPERATIONS[type(step)](step, series)
+def _run(step: Step, columns: Sequence[pl.Series], types: Sequence[Column]) -> _Values:
+    run = _OPERATIONS.get(type(step))
+    if run is None:
+        raise ModelFormatError(f"this headrace cannot execute a step {step.op!r}", place="feature plan")
+    if "inputs" in type(step).model_fields and not isinstance(step, DifferenceStep):
+        keys = cross_text([key_text(column, about.type) for column, about in zip(columns, types, strict=True)])
+        return run(step, keys)
+    return run(step, *columns)
 
 
-def number(_: Any, series: pl.Series) -> npt.NDArray[np.float32]:
-    """The real number of each value, rounded once to float32; NaN where null."""
-    import polars as pl
-
-    if isinstance(series.dtype, pl.Decimal):
-        series = series.cast(pl.Float64)
-    return series.cast(pl.Float32).to_numpy()
-
-
-def as_text(series: pl.Series) -> pl.Series:
-    """How a value is written where texts are compared."""
-    import polars as pl
-
-    return series if series.dtype == pl.String else series.cast(pl.String)
-
-
-def time_part(series: pl.Series, part: str, time_zone: str | None) -> pl.Series:
-    """A field of the calendar as integers, null where the value is."""
-    import polars as pl
-
-    if time_zone is not None:
-        series = series.dt.convert_time_zone(time_zone)
-    if part == "days":
-        return series.dt.date().to_physical() if isinstance(series.dtype, pl.Datetime) else series.to_physical()
-    return getattr(series.dt, _ACCESSORS.get(part, part))()  # type: ignore[no-any-return]
-
-
-def _category(step: CategoryStep, series: pl.Series) -> npt.NDArray[np.float32]:
+def _number(step: NumberStep, series: pl.Series) -> _Values:
     import numpy as np
 
-    positions, known = _look_up(series, step.vocabulary)
+    plain = step.impute is None and step.clip is None and not step.log and step.scaling is None
+    values: _Values = number(series) if plain else _scaled(conditioned(series, step), step.scaling)
+    return values if step.indicator is None else np.column_stack([values, np.isnan(number(series))])
+
+
+def _boolean(step: BooleanStep, series: pl.Series) -> _Values:
+    return _filled(number(series).astype("f8"), step.impute)
+
+
+def _bins(step: BinsStep, series: pl.Series) -> _Values:
+    import numpy as np
+
+    values = conditioned(series)
+    found = np.searchsorted(np.array(step.edges), values, side="right").astype(np.float64)
+    found[np.isnan(values)] = np.nan
+    return _scaled(_filled(found, step.impute), step.scaling)
+
+
+def _category(step: CategoryStep, keys: pl.Series) -> _Values:
+    import numpy as np
+
+    positions, known = _look_up(keys, step.vocabulary)
     codes = positions.astype(np.float32)
     codes[~known] = step.unseen
-    codes[series.is_null().to_numpy()] = step.missing
+    codes[keys.is_null().to_numpy()] = step.missing
     return codes
 
 
-def _frequency(step: FrequencyStep, series: pl.Series) -> npt.NDArray[np.float32]:
+def _one_hot(step: OneHotStep, keys: pl.Series) -> _Values:
     import numpy as np
 
-    positions, known = _look_up(series, [text for text, _ in step.counts])
-    shares = (np.array([count for _, count in step.counts] or [0], dtype=np.float64) / step.rows).astype(np.float32)
-    found = np.where(known, shares[positions], np.float32(0))
-    found[series.is_null().to_numpy()] = np.nan
+    positions, known = _look_up(keys, step.vocabulary)
+    made = np.zeros((len(keys), len(step.vocabulary)), dtype=np.float32)
+    rows = np.flatnonzero(known)
+    made[rows, positions[rows]] = 1
+    return made
+
+
+def _frequency(step: FrequencyStep, keys: pl.Series) -> _Values:
+    import numpy as np
+
+    positions, known = _look_up(keys, [text for text, _ in step.counts])
+    shares = np.array([count for _, count in step.counts] or [0], dtype=np.float64) / step.rows
+    found = np.where(known, shares[positions], 0.0)
+    found[keys.is_null().to_numpy()] = np.nan
+    return _scaled(_filled(found, step.impute), step.scaling)
+
+
+def _target(step: TargetStep, keys: pl.Series) -> _Values:
+    import numpy as np
+
+    positions, known = _look_up(keys, [text for text, _ in step.encodings])
+    table = np.array([numbers for _, numbers in step.encodings] or [step.unseen], dtype=np.float64)
+    found = table[positions]
+    found[~known] = step.unseen
+    found[keys.is_null().to_numpy()] = step.missing
+    for index, scaling in enumerate(step.scaling or ()):
+        found[:, index] = _scaled(found[:, index], scaling)
     return found
 
 
-def _look_up(series: pl.Series, vocabulary: Any) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
+def _bucket(step: BucketStep, keys: pl.Series) -> _Values:
+    import numpy as np
+
+    indices = np.abs(_hashes(keys, step.prefix)) % step.buckets
+    indices[keys.is_null().to_numpy()] = step.buckets
+    return indices.astype(np.float32)
+
+
+def _hash(step: HashStep, keys: pl.Series) -> _Values:
+    import numpy as np
+
+    hashes = _hashes(keys, step.prefix)
+    made = np.zeros((len(keys), step.size), dtype=np.float32)
+    rows = np.flatnonzero(keys.is_not_null().to_numpy())
+    made[rows, np.abs(hashes[rows]) % step.size] = np.where((hashes[rows] < 0) & step.signed, -1, 1)
+    return made
+
+
+def _hashes(keys: pl.Series, prefix: str) -> npt.NDArray[np.int64]:
+    import polars as pl
+
+    texts = keys.unique().drop_nulls()
+    found = pl.Series([_murmur3((prefix + text).encode()) for text in texts.to_list()], dtype=pl.Int64)
+    return keys.replace_strict(texts, found, default=0, return_dtype=pl.Int64).fill_null(0).to_numpy(writable=True)
+
+
+def _murmur3(data: bytes) -> int:
+    state, mask = 0, 0xFFFFFFFF
+    for start in range(0, len(data), 4):
+        block = data[start : start + 4]
+        word = int.from_bytes(block, "little") * 0xCC9E2D51 & mask
+        state ^= ((word << 15 | word >> 17) & mask) * 0x1B873593 & mask
+        if len(block) == 4:
+            state = ((state << 13 | state >> 19) & mask) * 5 + 0xE6546B64 & mask
+    state ^= len(data)
+    state = (state ^ state >> 16) * 0x85EBCA6B & mask
+    state = (state ^ state >> 13) * 0xC2B2AE35 & mask
+    state ^= state >> 16
+    return state - 2**32 if state >= 2**31 else state
+
+
+def _look_up(keys: pl.Series, vocabulary: Any) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
     """Positions in the vocabulary, 0 where the text is null or not in it; and where it is in it."""
     import polars as pl
 
-    codes = as_text(series).cast(pl.Enum(vocabulary), strict=False).to_physical()
+    codes = keys.cast(pl.Enum(vocabulary), strict=False).to_physical()
     return codes.fill_null(0).cast(pl.Int64).to_numpy(), codes.is_not_null().to_numpy()
 
 
-def _time_part(step: TimePartStep, series: pl.Series) -> npt.NDArray[np.float32]:
-    return number(step, time_part(series, step.part, step.time_zone))
+def _time_part(step: TimePartStep, series: pl.Series) -> _Values:
+    import polars as pl
+
+    parts = time_part(series, step.part, step.time_zone)
+    return _scaled(_filled(parts.cast(pl.Float64).to_numpy(writable=True), step.impute), step.scaling)
 
 
-def _time_cycle(step: TimeCycleStep, series: pl.Series) -> npt.NDArray[np.float32]:
+def _time_cycle(step: TimeCycleStep, series: pl.Series) -> _Values:
     import numpy as np
     import polars as pl
 
     parts = time_part(series, step.part, step.time_zone)
     table = np.array(step.table, dtype=np.float32)
     positions = parts.cast(pl.Int64).fill_null(step.first).to_numpy() - step.first
-    found: npt.NDArray[np.float32] = table[positions]
+    found = table[positions].astype(np.float64)
     found[parts.is_null().to_numpy()] = np.nan
-    return found
+    return _filled(found, step.impute)
 
 
-def _seconds(_: SecondsStep, series: pl.Series) -> npt.NDArray[np.float32]:
+def _seconds(step: SecondsStep, series: pl.Series) -> _Values:
+    return _scaled(_filled(seconds(series), step.impute), step.scaling)
+
+
+def _difference(step: DifferenceStep, later: pl.Series, earlier: pl.Series) -> _Values:
+    return _scaled(_filled(difference(later, earlier), step.impute), step.scaling)
+
+
+def _filled(values: npt.NDArray[np.float64], impute: float | None) -> npt.NDArray[np.float64]:
     import numpy as np
-    import polars as pl
 
-    units = {"ms": 1e3, "us": 1e6, "ns": 1e9}[series.dtype.time_unit]  # type: ignore[attr-defined]  # a Duration
-    seconds: npt.NDArray[np.float64] = series.to_physical().cast(pl.Float64).to_numpy() / units
-    return seconds.astype(np.float32)
+    return values if impute is None else np.where(np.isnan(values), impute, values)
 
 
-_ACCESSORS = {"day_of_year": "ordinal_day", "day_of_week": "weekday"}
-_OPERATIONS: Mapping[type, Callable[[Any, pl.Series], npt.NDArray[np.float32]]] = {
-    NumberStep: number,
-    BooleanStep: number,
+def _scaled(values: npt.NDArray[np.float64], scaling: Scaling | None) -> npt.NDArray[np.float64]:
+    return values if scaling is None else (values - scaling.center) / scaling.scale
+
+
+_OPERATIONS: Mapping[type, Callable[..., _Values]] = {
+    NumberStep: _number,
+    BooleanStep: _boolean,
+    BinsStep: _bins,
     CategoryStep: _category,
+    OneHotStep: _one_hot,
     FrequencyStep: _frequency,
+    TargetStep: _target,
+    BucketStep: _bucket,
+    HashStep: _hash,
     TimePartStep: _time_part,
     TimeCycleStep: _time_cycle,
     SecondsStep: _seconds,
+    DifferenceStep: _difference,
 }

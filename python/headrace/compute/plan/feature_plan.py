@@ -6,7 +6,7 @@ import html
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from headrace.compute.plan.config import FeatureConfig
-from headrace.compute.plan.document import PlanDocument, parse_document
+from headrace.compute.plan.document import TABLES, PlanDocument, parse_document
 from headrace.compute.plan.execute import execute
 from headrace.compute.plan.fit import fit
 from headrace.compute.plan.read import as_frame, column_of
@@ -105,12 +105,17 @@ class FeaturePlan:
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in the order in which the model takes them."""
-        return tuple(step.output for step in self._plan.steps)
+        return self._plan.outputs
+
+    @property
+    def sources(self) -> dict[str, tuple[str, ...]]:
+        """The columns that each output is computed from: output -> `inputs`, in the order of `outputs`."""
+        return {output: step.reads for step in self._plan.steps for output in step.gives}
 
     @property
     def categorical(self) -> tuple[str, ...]:
         """The outputs that are category codes, not quantities."""
-        return tuple(step.output for step in self._plan.steps if step.op == "category")
+        return tuple(name for step in self._plan.steps if step.op in ("category", "bucket") for name in step.gives)
 
     @property
     def target(self) -> str:
@@ -140,8 +145,8 @@ class FeaturePlan:
     def provenance(self, output: str) -> dict[str, Any]:
         """Where an output comes from: the step without its tables; KeyError for a name that is no output."""
         for step in self._plan.steps:
-            if step.output == output:
-                return step.model_dump(mode="json", exclude={"vocabulary", "counts", "table"})
+            if output in step.gives:
+                return step.model_dump(mode="json", exclude=set(TABLES))
         raise KeyError(output)
 
     # --- what it does --------------------------------------------------------------------------------------------

@@ -11,8 +11,8 @@ from headrace.compute.plan.document import (
     BooleanStep,
     CategoryStep,
     Choice,
+    Column,
     FrequencyStep,
-    InputColumn,
     NumberStep,
     PlanDocument,
     SecondsStep,
@@ -20,12 +20,13 @@ from headrace.compute.plan.document import (
     TimeCycleStep,
     TimePartStep,
 )
-from headrace.compute.plan.execute import as_text, number, run_step, time_part
+from headrace.compute.plan.keys import key_text
 from headrace.compute.plan.nearest import did_you_mean
 from headrace.compute.plan.read import column_of
 from headrace.compute.plan.target import fit_target
 from headrace.compute.plan.types import Family, family, type_name
 from headrace.compute.plan.types import time_zone as zone_of
+from headrace.compute.plan.values import number, seconds, time_part
 from headrace.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
@@ -124,7 +125,7 @@ def fit(frame: pl.DataFrame, *, target: str, task: Task, config: Mapping[str, JS
     names = _Names(frame)
     choices: list[Choice] = []
     steps: list[Step] = []
-    inputs: list[InputColumn] = []
+    inputs: list[Column] = []
     for series in frame.get_columns():
         if series.name in not_features:
             choices.append(Choice(column=series.name, decision="excluded", reason=not_features[series.name]))
@@ -135,7 +136,7 @@ def fit(frame: pl.DataFrame, *, target: str, task: Task, config: Mapping[str, JS
         if column.steps:
             steps += column.steps
             nullable = _has_missing(column.series)
-            inputs.append(InputColumn(name=series.name, type=type_name(series.dtype), nullable=nullable))
+            inputs.append(Column(name=series.name, type=type_name(series.dtype), nullable=nullable))
     if not steps:
         _refuse_nothing(frame, choices)
     return PlanDocument.make(
@@ -213,7 +214,7 @@ def _number(column: _Column) -> Choice:
     import polars as pl
 
     column.steps.append(NumberStep(input=column.name, output=column.name))
-    values = number(None, column.series)
+    values = number(column.series)
     if not column.forced:
         if reason := _dull(values):
             return column.dropped(reason)
@@ -232,14 +233,14 @@ def _number(column: _Column) -> Choice:
 
 def _boolean(column: _Column) -> Choice:
     column.steps.append(BooleanStep(input=column.name, output=column.name))
-    if not column.forced and (reason := _dull(number(None, column.series))):
+    if not column.forced and (reason := _dull(number(column.series))):
         return column.dropped(reason)
     return _kept(column, "boolean", ["0 and 1"])
 
 
 def _duration(column: _Column) -> Choice:
     column.steps.append(SecondsStep(input=column.name, output=column.name))
-    if not column.forced and (reason := _dull(run_step(column.steps[0], column.series))):
+    if not column.forced and (reason := _dull(seconds(column.series))):
         return column.dropped(reason)
     return _kept(column, "duration", ["seconds"])
 
@@ -257,7 +258,7 @@ def _category(column: _Column) -> Choice:
     vocabulary = tuple(text for text, count in counts[:limit] if count >= least)
     size = len(vocabulary)
     column.steps.append(
-        CategoryStep(input=column.name, output=column.name, vocabulary=vocabulary, missing=size, unseen=size + 1)
+        CategoryStep(inputs=(column.name,), output=column.name, vocabulary=vocabulary, missing=size, unseen=size + 1)
     )
     notes = [f"{len(counts)} values in {present} rows"]
     if size < len(counts):
@@ -276,14 +277,14 @@ def _frequency(column: _Column, why: str | None = None) -> Choice:
     kept = tuple((text, count) for text, count in counts[:_MOST_COUNTS] if count >= least)
     column.steps.append(
         FrequencyStep(
-            input=column.name,
+            inputs=(column.name,),
             output=column.names.derived(f"{column.name}.frequency"),
             counts=kept,
             rows=max(len(column.series), 1),
         )
     )
-    if not column.forced and (reason := _dull(run_step(column.steps[0], column.series))):
-        return column.dropped(f"{len(counts)} values, all equally frequent: {reason}")
+    if not column.forced and present == len(column.series) and len({count for _, count in counts}) == 1:
+        return column.dropped(f"{len(counts)} values, all equally frequent")
     notes = [why or f"{len(counts)} values in {present} rows", "share of the training rows with the same value"]
     if len(kept) < len(counts):
         notes.append(f"{len(counts) - len(kept)} rare values count as unseen")
@@ -326,13 +327,13 @@ def _kept(column: _Column, decision: TreatAs, notes: list[str]) -> Choice:
         notes.append(f"{missing} missing")
     if column.forced:
         notes.append("as named in `columns`")
-    outputs = tuple(step.output for step in column.steps)
+    outputs = tuple(name for step in column.steps for name in step.gives)
     return Choice.model_validate(
         {"column": column.name, "decision": decision, "reason": "; ".join(notes), "outputs": outputs}
     )
 
 
-def _dull(values: npt.NDArray[np.float32]) -> str | None:
+def _dull(values: npt.NDArray[np.float32] | npt.NDArray[np.float64]) -> str | None:
     """Why a column of numbers can teach nothing, or None. One value and some missing do teach something."""
     import numpy as np
 
@@ -372,7 +373,7 @@ def _guess(series: pl.Series) -> str:
     """What texts that are all different may be, as an addition to the reason."""
     import polars as pl
 
-    sample = as_text(series.drop_nulls().head(1000))
+    sample = key_text(series.drop_nulls().head(1000))
     if sample.cast(pl.Float64, strict=False).is_not_null().all():
         return "; all are numbers: read the column as numbers to use it"
     if sample.str.contains(r"^\d{4}-\d{2}-\d{2}").all():
@@ -384,7 +385,7 @@ def _counts(series: pl.Series) -> tuple[list[tuple[str, int]], int]:
     """Texts with their counts, most frequent first, equal counts by code point; and the rows that are not null."""
     import polars as pl
 
-    present = as_text(series.drop_nulls()).alias("text")
+    present = key_text(series.drop_nulls()).alias("text")
     counts = present.value_counts().sort(by=["count", "text"], descending=[True, False])
     return list(zip(counts["text"].to_list(), counts["count"].cast(pl.Int64).to_list(), strict=True)), len(present)
 

@@ -16,7 +16,7 @@ from headrace.errors import DataError
 if TYPE_CHECKING:
     import polars as pl
 
-    from headrace.compute.plan.document import InputColumn
+    from headrace.compute.plan.document import Column
 
 _PLURAL: Final = {
     "integer": "whole numbers",
@@ -60,7 +60,7 @@ def column_of(frame: pl.DataFrame, name: str) -> pl.Series:
     return found
 
 
-def read_column(series: pl.Series, column: InputColumn) -> pl.Series:
+def read_column(series: pl.Series, column: Column) -> pl.Series:
     """Check a column against the plan and apply the declared casts.
 
     Returns
@@ -94,7 +94,7 @@ def read_column(series: pl.Series, column: InputColumn) -> pl.Series:
     )
 
 
-def _whole(series: pl.Series, column: InputColumn) -> pl.Series:
+def _whole(series: pl.Series, column: Column) -> pl.Series:
     import polars as pl
 
     floats = series.cast(pl.Float64).fill_nan(None)
@@ -110,7 +110,7 @@ def _whole(series: pl.Series, column: InputColumn) -> pl.Series:
     return floats.cast(pl.Int64)
 
 
-def _refuse(series: pl.Series, column: InputColumn, what: str) -> NoReturn:
+def _refuse(series: pl.Series, column: Column, what: str) -> NoReturn:
     import polars as pl
 
     rows = series.is_not_null().arg_true()
