@@ -2,6 +2,8 @@
 //!
 //! Convert, detach, call, wrap; no logic. Only `headrace.compute` imports it.
 
+#[allow(dead_code, reason = "it is here before those who use it")]
+mod array;
 mod error;
 mod frame;
 mod hash;
