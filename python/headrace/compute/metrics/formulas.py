@@ -193,9 +193,9 @@ def _medae(tally: Tally) -> Value:
 
 
 def _r2(tally: Tally) -> Value:
-    truth, weights = tally.scored.truth, tally.weights
-    drawn = truth[weights > 0]
-    if drawn.min() == drawn.max():
+    drawn = tally.weights > 0
+    truth, weights = tally.scored.truth[drawn], tally.weights[drawn]
+    if truth.min() == truth.max():
         return Undefined("the target is the same in all rows")
     with np.errstate(over="ignore", invalid="ignore"):
         spread = float(weights @ (truth - weights @ truth / tally.total) ** 2) / tally.total
@@ -203,9 +203,10 @@ def _r2(tally: Tally) -> Value:
 
 
 def _mape(tally: Tally) -> Value:
-    zeros = int((tally.scored.truth == 0).sum())
+    drawn = tally.weights > 0
+    zeros = int((tally.scored.truth[drawn] == 0).sum())
     if zeros:
-        return Undefined(f"the target is 0 in {zeros} of {tally.scored.rows} rows")
+        return Undefined(f"the target is 0 in {zeros} of {int(drawn.sum())} rows")
     return _mean(tally, "relative")
 
 

@@ -114,7 +114,11 @@ class Scored:
 
     @cached_property
     def losses(self) -> Floats:
-        """What a row adds to each mean: columns log loss and Brier; regression: `ERROR_COLUMNS`."""
+        """What a row adds to each mean: columns log loss and Brier; regression: `ERROR_COLUMNS`.
+
+        A relative error against 0 is infinite, a very large error has no square: `Tally.sums` leaves such rows out
+        where they are not counted.
+        """
         if self.regression:
             error = self.scores - self.truth
             with np.errstate(divide="ignore", invalid="ignore", over="ignore"):
@@ -126,6 +130,11 @@ class Scored:
             return np.column_stack([surprise, (self.scores[:, 1] - self.truth) ** 2])
         distance = (self.scores**2).sum(axis=1) - 2 * of_truth + 1
         return np.column_stack([surprise, distance])
+
+    @cached_property
+    def overflows(self) -> bool:
+        """Whether `losses` has infinities: 0 times one is no number."""
+        return not np.isfinite(self.losses).all()
 
     @cached_property
     def by_error(self) -> tuple[Ints, Floats]:
@@ -170,9 +179,13 @@ class Tally:
 
     @cached_property
     def sums(self) -> Floats:
-        """The weighted sum of each column of `Scored.losses`."""
+        """The weighted sum of each column of `Scored.losses`. A row that is not drawn (weight 0) has no part in it."""
+        weights, losses = self.weights, self.scored.losses
+        if self.scored.overflows:
+            drawn = weights > 0
+            weights, losses = weights[drawn], losses[drawn]
         with np.errstate(over="ignore", invalid="ignore"):
-            result: Floats = self.weights @ self.scored.losses
+            result: Floats = weights @ losses
         return result
 
     @cached_property
