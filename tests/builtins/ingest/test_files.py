@@ -469,6 +469,17 @@ def test_a_parquet_file_without_rows_and_a_damaged_one(ingest):
     error_of(ingest, {"b.parquet": good[:40] + b"\xff" * 30 + good[70:]})
 
 
+@pytest.mark.parametrize("kind", ["parquet", "arrow", "arrows"])
+def test_integers_that_are_too_wide_are_no_damage(ingest, kind):
+    frame = pl.DataFrame({"b": [1], "a": pl.Series([1], dtype=pl.Int128)})
+    buffer = io.BytesIO()
+    {"parquet": frame.write_parquet, "arrow": frame.write_ipc, "arrows": frame.write_ipc_stream}[kind](buffer)
+    error = error_of(ingest, {f"w.{kind}": buffer.getvalue()})
+    assert "column 'a' (Int128) has whole numbers of more than 64 bits" in error.message
+    assert "damaged" not in str(error)
+    assert "Int64" in error.hint
+
+
 def test_unreadable(ctx, ingest):
     (ctx.project_dir / "dangling.csv").symlink_to(ctx.project_dir / "nowhere")
     assert "no such file" in error_of(ingest, {}, path="dangling.csv").message

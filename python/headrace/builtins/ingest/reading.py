@@ -146,6 +146,8 @@ def _understand_binary(file: SourceFile, format_: Format) -> TextTable:
         else:
             with pa.memory_map(str(file.path)) as source:
                 names = pa.ipc.open_stream(source).schema.names
+    except pa.ArrowNotImplementedError as error:
+        raise _beyond_arrow(file, format_, str(error).split("\n")[0]) from error
     except (pa.ArrowException, OSError) as error:
         text = str(error).split("\n")[0]
         raise DataError(f"the file is damaged: {text[:300]}", place=file.shown, hint="Write it again.") from error
@@ -154,16 +156,39 @@ def _understand_binary(file: SourceFile, format_: Format) -> TextTable:
             raise DataError(
                 f"the column name {name!r} stands twice", place=file.shown, hint="Rename one of them in the file."
             )
-    with polars_errors(file):
-        if format_ == "parquet":
-            schema = pl.scan_parquet(file.path, glob=False, hive_partitioning=False).collect_schema()
-        elif format_ == "ipc":
-            schema = pl.scan_ipc(file.path, glob=False, hive_partitioning=False).collect_schema()
-        else:
-            schema = pl.read_ipc_stream(file.path, n_rows=0).schema
+    schema = _schema(file, format_)
     if not schema:
         raise DataError("the file has no columns", place=file.shown, hint="Check how it was written.")
     return TextTable({name: str(dtype) for name, dtype in schema.items()}, 0, {}, {}, ())
+
+
+def _schema(file: SourceFile, format_: Format) -> pl.Schema:
+    with polars_errors(file):
+        if format_ == "parquet":
+            return pl.scan_parquet(file.path, glob=False, hive_partitioning=False).collect_schema()
+        if format_ == "ipc":
+            return pl.scan_ipc(file.path, glob=False, hive_partitioning=False).collect_schema()
+        return pl.read_ipc_stream(file.path, n_rows=0).schema
+
+
+def _beyond_arrow(file: SourceFile, format_: Format, said: str) -> DataError:
+    """The error for a file that is whole and has types of which Arrow's reader knows nothing; names the columns."""
+    wide = [
+        f"{name!r} ({dtype})" for name, dtype in _schema(file, format_).items() if str(dtype) in ("Int128", "UInt128")
+    ]
+    if not wide:
+        return DataError(
+            f"the file has something that cannot be read: {said[:300]}",
+            place=file.shown,
+            hint="Write it with plain types: whole numbers, floats, text, booleans, dates.",
+        )
+    few = ", ".join(wide[:5]) + (f" and {len(wide) - 5} more" if len(wide) > 5 else "")
+    columns = f"column {few} has" if len(wide) == 1 else f"the columns {few} have"
+    return DataError(
+        f"{columns} whole numbers of more than 64 bits, which cannot be read",
+        place=file.shown,
+        hint="Write the file with Int64 or Float64 in their place; text, if they are identifiers.",
+    )
 
 
 def agree(files: Sequence[SourceFile], schemas: Sequence[Schema], *, text: bool, gaps: bool) -> dict[str, str]:
