@@ -21,6 +21,7 @@ from headrace.hooks.reference import Port, StageReference, stage_reference
 from headrace.pipeline.spec import KINDS, PLUGIN_KEYS, PROJECT_KEYS, SHARED_KEYS, STORE_KEYS
 from headrace.testing.hooks import HookConformance, hook_conformance
 from headrace.testing.stage import Refusal, StageConformance, run_stage, stage_conformance
+from headrace.testing.transform import TransformConformance, transform_conformance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -115,7 +116,7 @@ def hooks_page() -> str:
                 inspect.cleandoc(function.__doc__ or ""),
             ]
     lines.append("## What a register hook is given")
-    for protocol in (specs.StageRegistry, specs.ArtifactRegistry):
+    for protocol in (specs.StageRegistry, specs.ArtifactRegistry, specs.TransformRegistry):
         for name, function in _own_functions(protocol):
             title = f"{protocol.__name__}.{name}"
             lines += [
@@ -293,6 +294,7 @@ def testing_page() -> str:
     lines = ["# headrace.testing", MADE, inspect.cleandoc(headrace.testing.__doc__ or "")]
     for function, kit in (
         (stage_conformance, StageConformance),
+        (transform_conformance, TransformConformance),
         (hook_conformance, HookConformance),
         (run_stage, None),
     ):

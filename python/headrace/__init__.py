@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from headrace.types import StageRecord as StageRecord
     from headrace.types import SupportsArrowStream as SupportsArrowStream
     from headrace.types import Task as Task
+    from headrace.types import Transform as Transform
+    from headrace.types import TransformSource as TransformSource
     from headrace.types import ValidationReport as ValidationReport
 
 _WHERE = {
@@ -68,6 +70,8 @@ _WHERE = {
             "StageRecord",
             "SupportsArrowStream",
             "Task",
+            "Transform",
+            "TransformSource",
             "ValidationReport",
         ),
         "headrace.types",

@@ -301,6 +301,7 @@ class StageContext(Protocol):
     stage: str
     workdir: Path
     registry: RegistryView
+    transforms: TransformSource
     inputs: Mapping[str, ArtifactRef]
 
     def log(self, message: str) -> None:
@@ -319,7 +320,8 @@ class StageContext(Protocol):
 class Stage(Protocol):
     """One step of a pipeline. `Config` is a pydantic model; `run` is annotated with artifact types.
 
-    Two methods are optional. `external(self, project_dir)` returns JSON that stands for everything the stage reads
+    Three methods are optional. `uses_transforms(self)` names the transforms that `run` binds by `ctx.transforms`; their
+    source becomes part of the cache key. `external(self, project_dir)` returns JSON that stands for everything the stage reads
     besides its inputs and config (hashes of files, a watermark of a table); it is part of the cache key. With a
     parameter `registry` and `inputs` as well, `external(self, project_dir, registry, inputs)`, it may depend on the
     champion. A stage that cannot say so is never answered from the cache: `deterministic = False`.
@@ -328,6 +330,61 @@ class Stage(Protocol):
     Config: ClassVar[Any]
 
     def __init__(self, config: Any) -> None: ...
+
+
+# --- transforms ------------------------------------------------------------------------------------------------------
+
+
+class Transform(Protocol):
+    """Columns that only Python can compute, made before the feature plan, alike in training and in serving.
+
+    `Config` is a pydantic model. `reads` names the columns that it is given; `transform` gives new columns for the same
+    rows, in the same order. It must work row by row: what it gives for a row depends on that row and the config alone,
+    and whoever serves may hand over one row at a time. What it needs to know of the training data belongs into the
+    config, or into a step of the plan.
+    """
+
+    Config: ClassVar[Any]
+
+    def __init__(self, config: Any) -> None: ...
+
+    @property
+    def reads(self) -> Sequence[str]:
+        """The names of the columns that `transform` is given."""
+
+    def transform(self, frame: pl.DataFrame) -> pl.DataFrame:
+        """New columns for the rows of `frame`: names that `frame` does not have, types that a plan knows."""
+
+
+@dataclass(frozen=True)
+class BoundTransform:
+    """A transform that can be called, and whose it is.
+
+    `config` is complete, with its defaults. `source` is the hash of the first-party source behind it, empty where it is
+    installed, so that its version says it all.
+    """
+
+    use: str
+    distribution: str
+    version: str
+    source: str
+    config: Mapping[str, JSON]
+    code: Transform = field(compare=False, repr=False)
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"transform {self.use} of {self.distribution} {self.version}".rstrip()
+
+
+class TransformSource(Protocol):
+    """Where transforms are looked up by name."""
+
+    def bind(self, use: str, config: Mapping[str, JSON]) -> BoundTransform:
+        """The transform `use` with this config.
+
+        Raises `UnknownNameError`, `PluginError` where it cannot be had, `ConfigError` where the config is wrong.
+        """
 
 
 # --- what observers are told ----------------------------------------------------------------------------------------

@@ -14,6 +14,7 @@ from headrace.cli.failure import FAILED
 from headrace.cli.options import json_option
 from headrace.cli.output import Column, echo_json, echo_pairs, echo_table
 from headrace.errors import UnknownNameError, printable
+from headrace.hooks.reference import TRANSFORM
 
 if TYPE_CHECKING:
     from headrace.hooks.catalog import StageEntry
@@ -54,6 +55,7 @@ def group() -> None:
         "plugins": "each entry point: distribution, version, entry_point, target, status, hooks, import_seconds",
         "stages": "each stage: kind, use, distribution, version, target",
         "artifacts": "each artifact type: type_name, distribution, version, target",
+        "transforms": "each transform: name, distribution, version, target",
         "problems": "how many problems `headrace plugins doctor` starts from",
     },
 )
@@ -61,7 +63,7 @@ def group() -> None:
 @_PROJECT
 @json_option
 def list_plugins(kind: str | None, project_dir: str, as_json: bool) -> None:
-    """List the installed plugins, and the stages and artifact types that they add."""
+    """List the installed plugins, and the stages, artifact types and transforms that they add."""
     manager = _manager(project_dir)
     stages = [entry for entry in manager.stages.entries() if kind in (None, entry.kind)]
     if kind is not None and not stages:
@@ -70,6 +72,7 @@ def list_plugins(kind: str | None, project_dir: str, as_json: bool) -> None:
         raise UnknownNameError(f"there is no stage of the kind {kind!r}", hint=nearest(kind, manager.stages.kinds()))
     if as_json:
         artifacts = [] if kind else list(manager.artifacts.entries())
+        transforms = [] if kind else list(manager.transforms.entries())
         echo_json(
             {
                 "plugins": [_plugin_json(plugin) for plugin in manager.plugins],
@@ -83,6 +86,7 @@ def list_plugins(kind: str | None, project_dir: str, as_json: bool) -> None:
                     }
                     for entry in artifacts
                 ],
+                "transforms": [vars(entry) for entry in transforms],
                 "problems": len(manager.problems),
             }
         )
@@ -94,7 +98,10 @@ def list_plugins(kind: str | None, project_dir: str, as_json: bool) -> None:
         )
         click.echo()
     columns = [Column("kind"), Column("use"), Column("from")]
-    echo_table(columns, [[e.kind, e.name, f"{e.distribution} {e.version}"] for e in stages])
+    rows = [[e.kind, e.name, f"{e.distribution} {e.version}"] for e in stages]
+    if kind is None:
+        rows += [[TRANSFORM, e.name, f"{e.distribution} {e.version}"] for e in manager.transforms.entries()]
+    echo_table(columns, rows)
     if manager.problems:
         count = len(manager.problems)
         click.echo(f"\n{count} problem{'s' if count > 1 else ''}: see `headrace plugins doctor`.", err=True)
@@ -117,16 +124,22 @@ def list_plugins(kind: str | None, project_dir: str, as_json: bool) -> None:
 def show(stage: str, project_dir: str, as_json: bool) -> None:
     """Show what a stage does, what it takes and gives, and every key of its config.
 
-    NAME alone is enough where only one kind has it.
+    NAME alone is enough where only one kind has it. transform:NAME shows a transform.
     """
     from headrace.hooks.contract import describe
-    from headrace.hooks.reference import stage_reference
+    from headrace.hooks.reference import stage_reference, transform_reference
+    from headrace.hooks.transforms import check_transform
     from headrace.pipeline.spec import SHARED_KEYS
 
     manager = _manager(project_dir)
-    entry = _find(manager, stage)
-    loaded = manager.stages.load(entry)
-    reference = stage_reference(entry, loaded, describe(loaded), shared=SHARED_KEYS)
+    if stage.startswith(f"{TRANSFORM}:"):
+        transform = manager.transforms.entry(stage.partition(":")[2])
+        found = manager.transforms.load(transform)
+        reference = transform_reference(transform, found, check_transform(found))
+    else:
+        entry = _find(manager, stage)
+        loaded = manager.stages.load(entry)
+        reference = stage_reference(entry, loaded, describe(loaded), shared=SHARED_KEYS)
     if as_json:
         echo_json(_reference_json(reference))
     else:
@@ -228,12 +241,14 @@ def _echo_reference(found: StageReference) -> None:
     if found.about:
         click.echo(f"\n{printable(found.about)}")
     click.echo()
-    rows = [
-        ("inputs", _ports(found.inputs)),
-        ("outputs", _ports(found.outputs)),
-        ("cached", "yes" if found.deterministic else "never: it may give something else each time"),
-        ("class", found.target),
-    ]
+    rows = [("class", found.target)]
+    if found.kind != TRANSFORM:
+        rows = [
+            ("inputs", _ports(found.inputs)),
+            ("outputs", _ports(found.outputs)),
+            ("cached", "yes" if found.deterministic else "never: it may give something else each time"),
+            *rows,
+        ]
     echo_pairs(rows)
     width = min(shutil.get_terminal_size((_WIDEST, 24)).columns, _WIDEST)
     for key in found.config:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import onnxruntime
     import polars as pl
 
-    from headrace.types import JSON, PackageView, SupportsArrowStream
+    from headrace.types import JSON, PackageView, SupportsArrowStream, TransformSource
 
 _ROWS_AT_ONCE: Final = 65_536
 _LOG_WARNINGS: Final = 2
@@ -53,8 +53,12 @@ class Predictor:
         self._output = _check_graph(self._session, plan)
 
     @classmethod
-    def from_package(cls, package: PackageView, *, threads: int = 1) -> Predictor:
+    def from_package(
+        cls, package: PackageView, *, threads: int = 1, transforms: TransformSource | None = None
+    ) -> Predictor:
         """From a registered package, after its golden rows were replayed.
+
+        `transforms` is where columns that only Python can compute are looked up, for a package that has some.
 
         Raises
         ------
@@ -63,6 +67,8 @@ class Predictor:
 
         """
         plan = FeaturePlan.from_document(_json(package, "plan.json"))
+        if transforms is not None:
+            plan = plan.bind(transforms)
         onnx = package.read("model.onnx")
         _refuse_external_data(onnx)
         model = Model(task=plan.task, target=plan.target, features=plan.outputs, classes=tuple(plan.classes), onnx=onnx)

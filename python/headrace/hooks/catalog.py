@@ -1,17 +1,19 @@
-"""What plugins registered: stages and artifact types, as strings until somebody asks for the class."""
+"""What plugins registered: stages, artifact types and transforms, as strings until somebody asks for the class."""
 
 from __future__ import annotations
 
 import difflib
 import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, ClassVar, Generic, NoReturn, TypeAlias, TypeVar
 
 from headrace.errors import PluginConflictError, PluginError, UnknownNameError
 from headrace.hooks.discovery import EntryPoint, PluginProblem, check_target, load_class
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    _AnyEntry: TypeAlias = "StageEntry | ArtifactEntry | TransformEntry"
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 NAME_RULE = "Use at most 64 lower-case letters, digits, '-' and '_', a letter first."
@@ -48,13 +50,28 @@ class ArtifactEntry:
         return f"artifact type {self.type_name} of {self.distribution} {self.version}".rstrip()
 
 
+@dataclass(frozen=True)
+class TransformEntry:
+    """A registered transform; `target` is `"module:Class"`, not yet imported."""
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"transform {self.name} of {self.distribution} {self.version}".rstrip()
+
+
 def is_name(name: object) -> bool:
-    """Whether stages, kinds and artifact types may be called so."""
+    """Whether stages, kinds, artifact types and transforms may be called so."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def check_name(what: str, name: object) -> str:
-    """Return `name` if stages, kinds and artifact types may be called so; else raise `PluginError`."""
+    """Return `name` if stages, kinds, artifact types and transforms may be called so; else raise `PluginError`."""
     if isinstance(name, str) and is_name(name):
         return name
     msg = f"{name!r} cannot be the name of {what}"
@@ -93,6 +110,22 @@ class ArtifactClaims:
             raise PluginError(msg, hint="Register each name once.")
         plugin = self._plugin
         self.entries[type_name] = ArtifactEntry(type_name, check_target(target), plugin.distribution, plugin.version)
+
+
+class TransformClaims:
+    """What one plugin's `headrace_transforms` is given."""
+
+    def __init__(self, plugin: EntryPoint) -> None:
+        self._plugin = plugin
+        self.entries: dict[str, TransformEntry] = {}
+
+    def add(self, name: str, target: str) -> None:
+        """See `headrace.hooks.specs.TransformRegistry.add`. `PluginError` for a bad or repeated name."""
+        if check_name("a transform", name) in self.entries:
+            msg = f"the transform {name} is registered twice by the same plugin"
+            raise PluginError(msg, hint="Register each name once.")
+        plugin = self._plugin
+        self.entries[name] = TransformEntry(name, check_target(target), plugin.distribution, plugin.version)
 
 
 class StageCatalog:
@@ -143,34 +176,45 @@ class StageCatalog:
         return load_class(entry.target, owner=entry.label)
 
 
-class ArtifactCatalog:
-    """Artifact types by name. Built by `PluginManager`; immutable."""
+Entry = TypeVar("Entry", bound=ArtifactEntry | TransformEntry)
 
-    def __init__(self, claims: Mapping[str, Sequence[ArtifactEntry]], broken: Iterable[str] = ()) -> None:
-        self._claims = {key: tuple(claims[key]) for key in sorted(claims)}
+
+class _Catalog(Generic[Entry]):
+    """Things that plugins registered by a name of their own. Immutable. `noun` is how messages call one."""
+
+    noun: ClassVar[str]
+
+    def __init__(self, claims: Mapping[str, Sequence[Entry]], broken: Iterable[str] = ()) -> None:
+        self._claims: dict[str, tuple[Entry, ...]] = {key: tuple(claims[key]) for key in sorted(claims)}
         self._broken = tuple(broken)
 
     def names(self) -> tuple[str, ...]:
         """What can be used; a name that two plugins claim is not in it."""
         return tuple(name for name, found in self._claims.items() if len(found) == 1)
 
-    def entries(self) -> tuple[ArtifactEntry, ...]:
+    def entries(self) -> tuple[Entry, ...]:
         """What can be used, with who registered it."""
         return tuple(found[0] for found in self._claims.values() if len(found) == 1)
 
-    def conflicts(self) -> tuple[tuple[ArtifactEntry, ...], ...]:
-        """Each type that more than one plugin claims, with every claim."""
-        return tuple(found for found in self._claims.values() if len(found) > 1)
+    def conflicts(self) -> dict[str, tuple[Entry, ...]]:
+        """Each name that more than one plugin claims, with every claim."""
+        return {name: found for name, found in self._claims.items() if len(found) > 1}
 
-    def entry(self, type_name: str) -> ArtifactEntry:
-        """Who registered a type. Raises `PluginConflictError`, `UnknownNameError`."""
-        found = self._claims.get(type_name, ())
+    def entry(self, name: str) -> Entry:
+        """Who registered a name. Raises `PluginConflictError`, `UnknownNameError`."""
+        found = self._claims.get(name, ())
         if len(found) == 1:
             return found[0]
         if found:
-            _conflict(f"the artifact type {type_name!r}", found)
-        msg = f"there is no artifact type {type_name!r}"
-        raise UnknownNameError(msg, hint=_with_broken(nearest(type_name, self._claims), self._broken))
+            _conflict(f"the {self.noun} {name!r}", found)
+        msg = f"there is no {self.noun} {name!r}"
+        raise UnknownNameError(msg, hint=_with_broken(nearest(name, self._claims), self._broken))
+
+
+class ArtifactCatalog(_Catalog[ArtifactEntry]):
+    """Artifact types by name. Built by `PluginManager`; immutable."""
+
+    noun = "artifact type"
 
     def load(self, type_name: str) -> type:
         """Import the class of a type; `PluginError` if that fails or gives the class of another."""
@@ -183,6 +227,16 @@ class ArtifactCatalog:
         return found
 
 
+class TransformCatalog(_Catalog[TransformEntry]):
+    """Transforms by name. Built by `PluginManager`; immutable."""
+
+    noun = "transform"
+
+    def load(self, entry: TransformEntry) -> type:
+        """Import the class. Raises `PluginError` with the cause chained."""
+        return load_class(entry.target, owner=entry.label)
+
+
 def nearest(wrong: str, right: Iterable[str]) -> str:
     """A hint with the names nearest to `wrong`, or all of them where none is near."""
     names = sorted(right)
@@ -192,24 +246,27 @@ def nearest(wrong: str, right: Iterable[str]) -> str:
     return f"There is {_either(names)}." if names else "Nothing is registered here; is its plugin installed?"
 
 
-def conflict_problems(stages: StageCatalog, artifacts: ArtifactCatalog) -> list[PluginProblem]:
+def conflict_problems(
+    stages: StageCatalog, artifacts: ArtifactCatalog, transforms: TransformCatalog
+) -> list[PluginProblem]:
     """One problem for each name that is claimed more than once, under the later claimant."""
-    named: list[tuple[str, Sequence[StageEntry] | Sequence[ArtifactEntry]]] = []
+    named: list[tuple[str, Sequence[_AnyEntry]]] = []
     named += [(f"the stage {c[0].kind}:{c[0].name}", c) for c in stages.conflicts()]
-    named += [(f"the artifact type {c[0].type_name!r}", c) for c in artifacts.conflicts()]
+    named += [(f"the artifact type {name!r}", claims) for name, claims in artifacts.conflicts().items()]
+    named += [(f"the transform {name!r}", claims) for name, claims in transforms.conflicts().items()]
     return [
         PluginProblem(claims[-1].distribution, "", "conflict", f"{what} is registered by {_owners(claims)}")
         for what, claims in named
     ]
 
 
-def _conflict(what: str, claims: Sequence[StageEntry] | Sequence[ArtifactEntry]) -> NoReturn:
+def _conflict(what: str, claims: Sequence[_AnyEntry]) -> NoReturn:
     msg = f"{what} is registered by {_owners(claims)}"
     hint = "Uninstall one of them, or name it in `disabled` of the table [plugins] of headrace.toml."
     raise PluginConflictError(msg, hint=hint)
 
 
-def _owners(claims: Sequence[StageEntry] | Sequence[ArtifactEntry]) -> str:
+def _owners(claims: Sequence[_AnyEntry]) -> str:
     owners = [f"{claim.distribution} {claim.version}".rstrip() + f" ({claim.target})" for claim in claims]
     return ", ".join(owners[:-1]) + f" and {owners[-1]}"
 

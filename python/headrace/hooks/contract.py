@@ -47,6 +47,7 @@ class StageContract:
     has_external: bool
     external_takes_registry: bool
     deterministic: bool
+    has_transforms: bool = False
 
 
 def describe(stage_class: type) -> StageContract:
@@ -65,7 +66,10 @@ def describe(stage_class: type) -> StageContract:
     if not isinstance(deterministic, bool):
         msg = f"`deterministic` must be True or False, not {deterministic!r}"
         raise PluginError(msg, place=place, hint="Leave it out for a stage that gives the same for the same input.")
-    return StageContract(config, inputs, outputs, single, has_external, takes_registry, deterministic)
+    has_transforms = inspect.isfunction(getattr(stage_class, "uses_transforms", None))
+    return StageContract(
+        config, inputs, outputs, single, has_external, takes_registry, deterministic, has_transforms
+    )
 
 
 def is_artifact_type(candidate: object) -> bool:

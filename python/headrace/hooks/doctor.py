@@ -9,6 +9,7 @@ from headrace.errors import HeadraceError, MissingExtraError
 from headrace.hooks.contract import describe
 from headrace.hooks.discovery import one_line, traceback_text
 from headrace.hooks.reference import config_keys
+from headrace.hooks.transforms import check_transform
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -46,7 +47,7 @@ class Finding:
 
 def examine(manager: PluginManager) -> list[Finding]:
     """Everything that is wrong with the plugins that `manager` found."""
-    return [*_problems(manager), *_slow(manager), *_stages(manager), *_artifacts(manager)]
+    return [*_problems(manager), *_slow(manager), *_stages(manager), *_artifacts(manager), *_transforms(manager)]
 
 
 def _problems(manager: PluginManager) -> Iterator[Finding]:
@@ -84,6 +85,14 @@ def _artifacts(manager: PluginManager) -> Iterator[Finding]:
             manager.artifacts.load(entry.type_name)
         except HeadraceError as error:
             yield _finding(error, entry.distribution, f"artifact type {entry.type_name}")
+
+
+def _transforms(manager: PluginManager) -> Iterator[Finding]:
+    for entry in manager.transforms.entries():
+        try:
+            config_keys(check_transform(manager.transforms.load(entry)))
+        except HeadraceError as error:
+            yield _finding(error, entry.distribution, f"transform {entry.name}")
 
 
 def _finding(error: HeadraceError, distribution: str, about: str) -> Finding:

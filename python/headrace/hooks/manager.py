@@ -21,6 +21,9 @@ from headrace.hooks.catalog import (
     StageCatalog,
     StageClaims,
     StageEntry,
+    TransformCatalog,
+    TransformClaims,
+    TransformEntry,
     conflict_problems,
     nearest,
 )
@@ -78,8 +81,10 @@ class PluginManager:
         self._observer_problems: dict[tuple[str, str], PluginProblem] = {}
         self._stage_claims: dict[tuple[str, str], list[StageEntry]] = {}
         self._artifact_claims: dict[str, list[ArtifactEntry]] = {}
+        self._transform_claims: dict[str, list[TransformEntry]] = {}
         self.stages = StageCatalog({})
         self.artifacts = ArtifactCatalog({})
+        self.transforms = TransformCatalog({})
 
     @classmethod
     def discover(cls, *, disabled: Iterable[str] = (), extra: Iterable[object] = ()) -> PluginManager:
@@ -213,8 +218,13 @@ class PluginManager:
 
     def _collect(self, key: str) -> None:
         """Ask the plugin what it adds; all of it counts, or nothing."""
-        stages, artifacts = StageClaims(self._points[key]), ArtifactClaims(self._points[key])
-        for hook, registry in (("headrace_stages", stages), ("headrace_artifacts", artifacts)):
+        point = self._points[key]
+        stages, artifacts, transforms = StageClaims(point), ArtifactClaims(point), TransformClaims(point)
+        for hook, registry in (
+            ("headrace_stages", stages),
+            ("headrace_artifacts", artifacts),
+            ("headrace_transforms", transforms),
+        ):
             for impl in self._implementations(hook):
                 if impl.plugin_name == key:
                     impl.function(*[{"registry": registry}[name] for name in impl.argnames])
@@ -222,12 +232,15 @@ class PluginManager:
             self._stage_claims.setdefault(stage_key, []).append(stage)
         for type_name, artifact in artifacts.entries.items():
             self._artifact_claims.setdefault(type_name, []).append(artifact)
+        for name, transform in transforms.entries.items():
+            self._transform_claims.setdefault(name, []).append(transform)
 
     def _build(self) -> None:
         broken = sorted({info.distribution for info in self._plugins if info.status == "broken"})
         self.stages = StageCatalog(self._stage_claims, broken)
         self.artifacts = ArtifactCatalog(self._artifact_claims, broken)
-        self._problems.extend(conflict_problems(self.stages, self.artifacts))
+        self.transforms = TransformCatalog(self._transform_claims, broken)
+        self._problems.extend(conflict_problems(self.stages, self.artifacts, self.transforms))
 
 
 def _explain(error: BaseException) -> str:

@@ -17,8 +17,11 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
-    from headrace.hooks.catalog import StageEntry
+    from headrace.hooks.catalog import StageEntry, TransformEntry
     from headrace.hooks.contract import StageContract
+
+TRANSFORM = "transform"
+"""What stands in the place of a kind where a transform is meant: `transform:holidays`."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,22 @@ def stage_reference(
         inputs=tuple(Port(name, spec.type_name, spec.optional) for name, spec in contract.inputs.items()),
         outputs=tuple(Port(name, type_name_of(found)) for name, found in contract.outputs.items()),
         config=config_keys(contract.config, shared=shared),
+    )
+
+
+def transform_reference(entry: TransformEntry, transform_class: type, config: type[BaseModel]) -> StageReference:
+    """Read the reference of a transform: as of a stage of the kind `transform`, without inputs and outputs."""
+    return StageReference(
+        kind=TRANSFORM,
+        name=entry.name,
+        target=entry.target,
+        distribution=entry.distribution,
+        version=entry.version,
+        about=inspect.cleandoc(transform_class.__doc__ or ""),
+        deterministic=True,
+        inputs=(),
+        outputs=(),
+        config=config_keys(config),
     )
 
 

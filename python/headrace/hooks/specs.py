@@ -34,6 +34,13 @@ class ArtifactRegistry(Protocol):
         """Register an artifact type; `target` is `"module:Class"`, imported on first use."""
 
 
+class TransformRegistry(Protocol):
+    """What `headrace_transforms` is given."""
+
+    def add(self, name: str, target: str) -> None:
+        """Register the transform `name`; `target` is `"module:Class"`, imported on first use."""
+
+
 class Registration:
     """What a plugin adds."""
 
@@ -48,6 +55,13 @@ class Registration:
     @hookspec
     def headrace_artifacts(self, registry: ArtifactRegistry) -> None:
         """*register*. Add artifact types, so that they can be loaded by name. Runs and fails as `headrace_stages`."""
+
+    @hookspec
+    def headrace_transforms(self, registry: TransformRegistry) -> None:
+        """*register*. Add transforms: columns that only Python can compute, made alike in training and in serving.
+
+        `[[features.transforms]]` names them; see `headrace.Transform`. Runs and fails as `headrace_stages`.
+        """
 
 
 class RunEvents:

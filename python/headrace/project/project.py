@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from headrace.hooks.manager import PluginManager
+    from headrace.hooks.transforms import Transforms
     from headrace.pipeline.graph import Graph
     from headrace.pipeline.spec import Spec
     from headrace.project.compare import Compared, Explained
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from headrace.runtime.fingerprint import Fingerprinter
     from headrace.runtime.lock import Environment
     from headrace.runtime.runner import Listener
+    from headrace.runtime.source import SourceIndex
     from headrace.store import Store
     from headrace.types import AliasMove, Artifact, ArtifactSource, RunInfo, StageRecord, SupportsArrowStream
 
@@ -142,7 +144,7 @@ class Project:
         """Loads artifacts by reference."""
         from headrace.runtime.runner import Artifacts
 
-        return Artifacts(self.store_to_read, self.plugins, self.graph)
+        return Artifacts(self.store_to_read, self.plugins, self.graph, self.transforms)
 
     @property
     def registry(self) -> Registry:
@@ -153,9 +155,19 @@ class Project:
             from headrace.runtime.provenance import who
 
             self._registry = Registry(
-                store, who=who(), observer=lambda hook, about: self.plugins.observe(hook, **about)
+                store,
+                who=who(),
+                observer=lambda hook, about: self.plugins.observe(hook, **about),
+                transforms=self.transforms,
             )
         return self._registry
+
+    @cached_property
+    def transforms(self) -> Transforms:
+        """The transforms that plugins registered, and those of the project's own code."""
+        from headrace.runtime.transforms import project_transforms
+
+        return project_transforms(self.spec.project_dir, lambda: self.plugins.transforms, self._source_index)
 
     def run(
         self,
@@ -243,14 +255,19 @@ class Project:
 
     def _fingerprinter(self, environment: Environment) -> Fingerprinter:
         from headrace.runtime.fingerprint import Fingerprinter
-        from headrace.runtime.source import SourceIndex
 
         return Fingerprinter(
             project_dir=self.spec.project_dir,
             seed=self.spec.seed,
-            index=SourceIndex((self.spec.project_dir,), self.store_to_read.root / "cache" / "source.json"),
+            index=self._source_index(),
             environment=environment,
+            transforms=self.transforms,
         )
+
+    def _source_index(self) -> SourceIndex:
+        from headrace.runtime.source import SourceIndex
+
+        return SourceIndex((self.spec.project_dir,), self.store_to_read.root / "cache" / "source.json")
 
     def close(self) -> None:
         """Close the store, if it was opened."""

@@ -100,6 +100,7 @@ def _repeat(project: Project, record: StageRecord, tolerance: float, listener: L
                 registry=_RegistryThen(project.registry, record.started),
                 inputs=record.inputs,
                 emit=listener,
+                transforms=project.transforms,
             )
             config = contract.config.model_validate(record.stage.config)
             outputs = execute(implementation, contract, config, context, project.store)

@@ -17,6 +17,8 @@ from headrace.hooks.manager import PluginManager
 from headrace.registry import Registry
 from headrace.runtime.call import StageCall, execute, load_target, use_project_code
 from headrace.runtime.context import Context, Event
+from headrace.runtime.source import SourceIndex
+from headrace.runtime.transforms import project_transforms
 from headrace.runtime.wire import describe_error
 from headrace.store import Store
 from headrace.types import ArtifactRef
@@ -62,6 +64,11 @@ def _run(call: StageCall, store_address: Mapping[str, Any], emit: Any) -> dict[s
             registry=registry,
             inputs={name: ArtifactRef(**ref) for name, ref in call.inputs.items()},
             emit=emit,
+            transforms=project_transforms(
+                Path(call.project_dir),
+                lambda: PluginManager.discover(disabled=call.disabled_plugins).transforms,
+                lambda: SourceIndex((Path(call.project_dir),)),
+            ),
         )
         return execute(implementation, contract, contract.config.model_validate(call.config), context, store)
 

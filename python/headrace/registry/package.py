@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from headrace.compute.inference import Predictor
     from headrace.store import Store
     from headrace.store.versions import Version
+    from headrace.types import TransformSource
 
 FORMAT = 1
 _VOLATILE = ("created", "run")
@@ -26,7 +27,7 @@ _VOLATILE = ("created", "run")
 class ModelPackage:
     """A registered package. Opening one checks its manifest and every file; reading a file checks its bytes again."""
 
-    def __init__(self, store: Store, row: Version) -> None:
+    def __init__(self, store: Store, row: Version, transforms: TransformSource) -> None:
         place = f"{row.model}@{row.number}"
         if package_digest(row.manifest) != row.package:
             raise RegistryError(
@@ -42,6 +43,7 @@ class ModelPackage:
             )
         self._store = store
         self._row = row
+        self._transforms = transforms
 
     @property
     def version(self) -> ModelVersion:
@@ -75,7 +77,7 @@ class ModelPackage:
         """What predicts with this package: the feature plan and the model, in the process that asks."""
         from headrace.compute.inference import Predictor
 
-        return Predictor.from_package(self)
+        return Predictor.from_package(self, transforms=self._transforms)
 
     def __repr__(self) -> str:
         return f"ModelPackage({self._row.model}@{self._row.number})"

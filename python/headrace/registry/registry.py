@@ -9,6 +9,7 @@ from types import EllipsisType
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import NotFoundError, RegistryError
+from headrace.hooks.transforms import NoTransforms
 from headrace.registry.names import CHAMPION, alias_name, model_name, parse
 from headrace.registry.package import ModelPackage, make_manifest, package_digest
 from headrace.store.objects import checked_digest
@@ -17,6 +18,7 @@ from headrace.types import JSON, AliasMove, ModelVersion
 if TYPE_CHECKING:
     from headrace.store import Store
     from headrace.store.versions import AliasState, Move, Version
+    from headrace.types import TransformSource
 
 Observer = Callable[[str, dict[str, Any]], object]
 
@@ -56,13 +58,23 @@ class Registry:
         Who moves aliases and registers: goes into the history.
     observer
         Told of `after_version_registered` and `after_alias_moved`, after the database committed.
+    transforms
+        Where packages that need Python columns find what computes them; default: nowhere.
 
     """
 
-    def __init__(self, store: Store, *, who: str, observer: Observer | None = None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        who: str,
+        observer: Observer | None = None,
+        transforms: TransformSource | None = None,
+    ) -> None:
         self.store = store
         self.who = who
         self._observer = observer
+        self._transforms = transforms or NoTransforms()
         self._run_id: str | None = None
 
     def set_run(self, run_id: str | None) -> None:
@@ -98,7 +110,7 @@ class Registry:
         )
         made, is_new = self.store.versions.add(wanted, files, blobs)
         if is_new:
-            self._tell("after_version_registered", {"package": ModelPackage(self.store, made)})
+            self._tell("after_version_registered", {"package": ModelPackage(self.store, made, self._transforms)})
         return ModelVersion(name, made.number, made.package)
 
     # --- looking up -------------------------------------------------------------------------------------------------
@@ -120,7 +132,7 @@ class Registry:
 
     def get(self, model: str, which: int | str) -> ModelPackage:
         """A version by number or alias, its files checked. Raises `NotFoundError`, `RegistryError` if damaged."""
-        return ModelPackage(self.store, self._row(model_name(model), which))
+        return ModelPackage(self.store, self._row(model_name(model), which), self._transforms)
 
     def resolve(self, ref: str) -> ModelPackage:
         """`"flights@champion"`, `"flights@3"`, or `"flights"` for its champion. Raises as `get` does."""
@@ -137,7 +149,7 @@ class Registry:
         for number in self.store.versions.standing(name, CHAMPION):
             row = self.store.versions.get(name, number)
             if row is not None and row.model_digest != besides:
-                return ModelPackage(self.store, row)
+                return ModelPackage(self.store, row, self._transforms)
         return None
 
     def needs_repair(self, version: ModelVersion) -> bool:
@@ -247,7 +259,7 @@ class Registry:
 
     def _apply(self, row: Version, move: Move, state: AliasState | None) -> AliasMove:
         """Check the package, then move: a name is never given to something that cannot be served."""
-        ModelPackage(self.store, row)
+        ModelPackage(self.store, row, self._transforms)
         moved = self.store.versions.move(move, expected=state)
         self._tell("after_alias_moved", {"move": moved})
         return moved

@@ -23,9 +23,10 @@ if TYPE_CHECKING:
     from headrace.pipeline.spec import StageSpec
     from headrace.runtime.context import Context
     from headrace.store import Store
-    from headrace.types import ArtifactRef
+    from headrace.types import ArtifactRef, TransformSource
 
 OWN_CODE = "project"
+_FEATURE_PLAN = "feature-plan"  # by name, so that a run that executes nothing does not import it
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,7 @@ def execute(
     A stage that ends the process raises `StageError` instead: `sys.exit(0)` in it must not look like a success.
     """
     inputs: dict[str, Any] = {
-        name: store.artifacts.load(context.inputs[name], spec.type)
+        name: load_artifact(store, context.inputs[name], spec.type, context.transforms)
         for name, spec in contract.inputs.items()
         if name in context.inputs
     }
@@ -94,6 +95,12 @@ def execute(
         ) from error
     context.check_cancelled()
     return {name: store.artifacts.save(value) for name, value in _outputs(result, contract, context.stage).items()}
+
+
+def load_artifact(store: Store, ref: ArtifactRef, artifact_class: type, transforms: TransformSource) -> Any:
+    """The artifact; a feature plan with its transforms."""
+    artifact: Any = store.artifacts.load(ref, artifact_class)
+    return artifact.bind(transforms) if ref.type_name == _FEATURE_PLAN else artifact
 
 
 def _outputs(result: Any, contract: StageContract, stage: str) -> dict[str, Any]:

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.errors import CancelledError, StageError
+from headrace.hooks.transforms import NoTransforms
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from headrace.types import ArtifactRef, RegistryView
+    from headrace.types import ArtifactRef, RegistryView, TransformSource
 
 EventKind = Literal["started", "log", "progress", "metric", "retry", "ended"]
 
@@ -44,6 +45,7 @@ class Context:
     registry: RegistryView
     inputs: Mapping[str, ArtifactRef]
     emit: Emit
+    transforms: TransformSource = field(default_factory=NoTransforms)
     cancelled: threading.Event = field(default_factory=threading.Event)
 
     def log(self, message: str) -> None:

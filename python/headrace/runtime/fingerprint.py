@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
 
+    from headrace.hooks.transforms import Transforms
     from headrace.pipeline.graph import Node
     from headrace.runtime.source import SourceIndex
     from headrace.types import ArtifactRef, RegistryView
@@ -27,30 +28,44 @@ class Fingerprinter:
     seed: int
     index: SourceIndex
     environment: Environment
+    transforms: Transforms
 
     def static(self, node: Node) -> tuple[Fingerprint, tuple[str, ...]]:
         """The fingerprint without `external`, and the modules whose imports could not all be followed.
 
         Raises `CacheUnavailableError` where the source is not to be had.
         """
-        module = node.implementation.__module__
-        closure = self.index.closure(module)
-        # A module of an installed distribution has no first-party source: the distribution's version stands for it.
-        if not closure.modules and module.partition(".")[0] not in closure.imports:
-            msg = f"the source of {module!r} is not to be found"
-            raise CacheUnavailableError(msg, place=f"stage {node.name}")
-        lock = {"python": python_abi(), **self.environment.versions_of(closure.imports)}
+        modules: dict[str, str] = {}
+        imports: set[str] = set()
+        dynamic: set[str] = set()
+        for module in (node.implementation.__module__, *self._transforms(node)):
+            closure = self.index.closure(module)
+            # A module of an installed distribution has no first-party source: the distribution's version stands for it.
+            if not closure.modules and module.partition(".")[0] not in closure.imports:
+                msg = f"the source of {module!r} is not to be found"
+                raise CacheUnavailableError(msg, place=f"stage {node.name}")
+            modules |= closure.modules
+            imports |= closure.imports
+            dynamic |= set(closure.dynamic)
+        lock = {"python": python_abi(), **self.environment.versions_of(imports)}
         fingerprint = Fingerprint(
             kind=node.entry.kind,
             use=node.entry.name,
             distribution=node.entry.distribution,
             version=node.entry.version,
             config=node.config.model_dump(mode="json"),
-            source=closure.modules,
+            source=dict(sorted(modules.items())),
             lock=lock,
             seed=self.seed,
         )
-        return fingerprint, closure.dynamic
+        return fingerprint, tuple(sorted(dynamic))
+
+    def _transforms(self, node: Node) -> list[str]:
+        """The modules of the transforms that a stage uses."""
+        if not node.contract.has_transforms:
+            return []
+        stage: Any = node.implementation(node.config)
+        return [self.transforms.find(name)[1].__module__ for name in stage.uses_transforms()]
 
     def with_external(
         self, fingerprint: Fingerprint, node: Node, registry: RegistryView, inputs: Mapping[str, ArtifactRef]

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import CacheUnavailableError, CancelledError, FencedError, HeadraceError, StageError, StoreError
 from headrace.pipeline.keys import Fingerprint, canonical, differences
-from headrace.runtime.call import StageCall, execute
+from headrace.runtime.call import StageCall, execute, load_artifact
 from headrace.runtime.context import Context, Event
 from headrace.runtime.process import execute_in_process
 from headrace.types import (
@@ -29,6 +29,7 @@ from headrace.types import (
     RunStatus,
     StageInfo,
     StageRecord,
+    TransformSource,
 )
 
 if TYPE_CHECKING:
@@ -118,7 +119,7 @@ class Runner:
     def tell(self, hook: str, handle: RunHandle, **about: Any) -> None:
         """Call an observe hook, with the run as it stands. The run is read only where somebody listens."""
         if self.plugins.listens(hook):
-            artifacts = Artifacts(self.store, self.plugins, self.graph)
+            artifacts = Artifacts(self.store, self.plugins, self.graph, self.fingerprinter.transforms)
             self.plugins.observe(hook, run=self.store.runs.get(handle.id), artifacts=artifacts, **about)
 
     def _beat(self, handle: RunHandle, ended: threading.Event) -> None:
@@ -149,10 +150,11 @@ class Artifacts:
     store: Store
     plugins: PluginManager
     graph: Graph
+    transforms: TransformSource
 
     def load(self, ref: ArtifactRef) -> Artifact:
         cls = self.graph.artifact_class(ref.type_name) or self.plugins.artifacts.load(ref.type_name)
-        artifact: Artifact = self.store.artifacts.load(ref, cls)
+        artifact: Artifact = load_artifact(self.store, ref, cls, self.transforms)
         return artifact
 
 
@@ -400,6 +402,7 @@ class _StageRun:
             registry=self.runner.registry,
             inputs=self.inputs,
             emit=self._emit,
+            transforms=self.runner.fingerprinter.transforms,
             cancelled=self.runner.cancelled,
         )
         return execute(node.implementation, node.contract, node.config, context, self.store)

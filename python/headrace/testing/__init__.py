@@ -1,4 +1,4 @@
-"""For authors of plugins: the checks that every stage and every plugin must pass, as pytest classes.
+"""For authors of plugins: the checks that every stage, transform and plugin must pass, as pytest classes.
 
     from headrace.testing import stage_conformance
 
@@ -12,5 +12,6 @@ from __future__ import annotations
 
 from headrace.testing.hooks import hook_conformance
 from headrace.testing.stage import Refusal, run_stage, stage_conformance
+from headrace.testing.transform import transform_conformance
 
-__all__ = ["Refusal", "hook_conformance", "run_stage", "stage_conformance"]
+__all__ = ["Refusal", "hook_conformance", "run_stage", "stage_conformance", "transform_conformance"]

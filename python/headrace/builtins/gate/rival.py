@@ -13,11 +13,17 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from headrace import PackageView
+    from headrace import PackageView, TransformSource
 
 
 def score_rival(
-    package: PackageView, challenger: metrics.Scored, classes: Sequence[Any], frame: pl.DataFrame, *, threads: int
+    package: PackageView,
+    challenger: metrics.Scored,
+    classes: Sequence[Any],
+    frame: pl.DataFrame,
+    *,
+    threads: int,
+    transforms: TransformSource | None = None,
 ) -> metrics.Scored | str:
     """The champion on the same raw rows, through its own feature plan; or why it cannot score them.
 
@@ -33,10 +39,12 @@ def score_rival(
         The rows.
     threads
         For ONNX Runtime.
+    transforms
+        Where the champion's transforms are looked up, if it has some.
 
     """
     try:
-        predictor = Predictor.from_package(package, threads=threads)
+        predictor = Predictor.from_package(package, threads=threads, transforms=transforms)
         plan = predictor.plan
         if plan.task != challenger.task:
             return f"it is a {plan.task} model, and this is a {challenger.task} task"
