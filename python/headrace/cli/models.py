@@ -150,6 +150,11 @@ def _print_version(document: dict[str, Any]) -> None:
         )
         if len(inputs) > 50:
             click.echo(f"  and {len(inputs) - 50} more (--json shows all)")
+    python = signature.get("python") or []
+    if python:
+        click.echo()
+        columns = [Column("Python columns"), Column("from")]
+        echo_table(columns, [(t["use"], f"{t['distribution']} {t['version']}".rstrip()) for t in python], indent=2)
     click.echo()
     files = manifest.get("files") or {}
     columns = [Column("file"), Column("size", "right"), Column("sha256")]

@@ -63,6 +63,9 @@ def card(name: str, plan: FeaturePlan, model: Model, evaluation: Evaluation, *, 
             "",
         ]
     lines += ["## What it looks at", "", f"{len(plan.inputs)} columns become {len(plan.outputs)} features.", ""]
+    if plan.transforms:
+        names = ", ".join(f"`{code(str(t['use']))}` of {md(str(t['distribution']))}" for t in plan.transforms)
+        lines += [f"Python computes some of them, wherever it is served: {names}.", ""]
     ordered = sorted(evaluation.importance.items(), key=lambda item: (-item[1], item[0]))[:MOST_ROWS]
     if ordered:
         lines += [

@@ -52,7 +52,10 @@ def package_files(
 
 
 def signature(plan: FeaturePlan) -> dict[str, Any]:
-    """What goes in and what comes out, with types as in the plan; `nullable`: whether training rows had nulls."""
+    """What goes in and what comes out, with types as in the plan; `nullable`: whether training rows had nulls.
+
+    `python`: the transforms that must be installed where this is served, which is slower there than a package without.
+    """
     nullable = plan.nullable
     target = plan.document["target"]
     prediction = "float64" if plan.task == "regression" else target["type"]
@@ -65,6 +68,9 @@ def signature(plan: FeaturePlan) -> dict[str, Any]:
         "classes": list(plan.classes),
         "inputs": [{"name": n, "type": t, "nullable": n in nullable} for n, t in plan.inputs.items()],
         "outputs": outputs,
+        "python": [
+            {key: transform[key] for key in ("use", "distribution", "version")} for transform in plan.transforms
+        ],
     }
 
 
