@@ -321,10 +321,10 @@ class Stage(Protocol):
     """One step of a pipeline. `Config` is a pydantic model; `run` is annotated with artifact types.
 
     Three methods are optional. `uses_transforms(self)` names the transforms that `run` binds by `ctx.transforms`; their
-    source becomes part of the cache key. `external(self, project_dir)` returns JSON that stands for everything the stage reads
-    besides its inputs and config (hashes of files, a watermark of a table); it is part of the cache key. With a
-    parameter `registry` and `inputs` as well, `external(self, project_dir, registry, inputs)`, it may depend on the
-    champion. A stage that cannot say so is never answered from the cache: `deterministic = False`.
+    source becomes part of the cache key. `external(self, project_dir)` returns JSON that stands for everything the
+    stage reads besides its inputs and config (hashes of files, a watermark of a table); it is part of the cache key.
+    With a parameter `registry` and `inputs` as well, `external(self, project_dir, registry, inputs)`, it may depend on
+    the champion. A stage that cannot say so is never answered from the cache: `deterministic = False`.
     """
 
     Config: ClassVar[Any]

@@ -25,6 +25,7 @@ from typing import Any
 import pytest
 
 from headrace.errors import AliasConflictError, CancelledError
+from headrace.hooks.transforms import NoTransforms
 from headrace.types import JSON, ArtifactRef, FileReference, ModelVersion, SupportsArrowStream
 
 PART_NAME = re.compile(r"[a-z0-9_]+(\.[a-z0-9]+)?")
@@ -102,6 +103,7 @@ class FakeContext:
     run_id: str = "r-test"
     stage: str = "stage"
     registry: Any = field(default_factory=FakeRegistry)
+    transforms: Any = field(default_factory=NoTransforms)
     inputs: Mapping[str, ArtifactRef] = field(default_factory=dict)
     logs: list[str] = field(default_factory=list)
     metrics: dict[str, list[tuple[int | None, float]]] = field(default_factory=dict)

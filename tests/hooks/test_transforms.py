@@ -53,7 +53,12 @@ def transforms(site, source=TRANSFORM, module="twice", distribution="twice") -> 
 
 def test_a_transform_is_bound_with_its_whole_config_and_says_whose_it_is(site):
     bound = transforms(site).bind("doubled", {"column": "x"})
-    assert (bound.use, bound.distribution, bound.version, bound.source) == ("doubled", "twice", "1.0", "source of twice")
+    assert (bound.use, bound.distribution, bound.version, bound.source) == (
+        "doubled",
+        "twice",
+        "1.0",
+        "source of twice",
+    )
     assert bound.config == {"column": "x", "by": 2.0}
     assert bound.code.reads == ("x",)
 

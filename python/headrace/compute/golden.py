@@ -64,7 +64,8 @@ def make(predictor: Predictor, frame: pl.DataFrame, *, n: int = 16, tolerance: f
     # Dicts, because a list of series would rename a column whose name is empty.
     values = {c.name: read_column(column_of(picked, c.name).alias("value"), c) for c in columns}
     taken = pl.DataFrame({c.name: _declared(values[c.name], c) for c in columns})
-    rows = pl.concat([taken, _edges(columns)])
+    # A transform may rightly refuse rows that no data has, so with one the rows are the data's own.
+    rows = taken if predictor.plan.transforms else pl.concat([taken, _edges(columns)])
     if tolerance is None:
         tolerance = 0.0 if predictor.model.native is not None else 1e-5
     return {

@@ -67,9 +67,7 @@ def describe(stage_class: type) -> StageContract:
         msg = f"`deterministic` must be True or False, not {deterministic!r}"
         raise PluginError(msg, place=place, hint="Leave it out for a stage that gives the same for the same input.")
     has_transforms = inspect.isfunction(getattr(stage_class, "uses_transforms", None))
-    return StageContract(
-        config, inputs, outputs, single, has_external, takes_registry, deterministic, has_transforms
-    )
+    return StageContract(config, inputs, outputs, single, has_external, takes_registry, deterministic, has_transforms)
 
 
 def is_artifact_type(candidate: object) -> bool:

@@ -24,8 +24,8 @@ OWN_CODE = "project"
 class Transforms:
     """Implements `headrace.types.TransformSource` over a catalog.
 
-    `catalog` is called when the first transform is asked for; so is `source_of`, which gives the hash of the first-party
-    source of a module, or an empty text where it is installed.
+    `catalog` is called when a transform is asked for; so is `source_of`, which gives the hash of the first-party source
+    of a module, or an empty text where it is installed.
     """
 
     def __init__(self, catalog: Callable[[], TransformCatalog], source_of: Callable[[str], str]) -> None:

@@ -47,6 +47,10 @@ class PlanFeatures:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    def uses_transforms(self) -> tuple[str, ...]:
+        """Their source is part of the cache key."""
+        return tuple(transform.use for transform in self.config.transforms)
+
     def run(self, ctx: StageContext, train: Dataset, valid: Dataset) -> Features:
         """Fit on `train`, transform both.
 
@@ -70,7 +74,11 @@ class PlanFeatures:
             task = FeaturePlan.infer_task(rows, target)
             ctx.log(f"the target {target!r} asks for {task}")
         plan = FeaturePlan.fit(
-            rows, target=target, task=task, config=self.config.model_dump(include=set(FeaturePlan.Config.model_fields))
+            rows,
+            target=target,
+            task=task,
+            config=self.config.model_dump(include=set(FeaturePlan.Config.model_fields)),
+            transforms=ctx.transforms,
         )
         ctx.check_cancelled()
         _tell(ctx, plan)

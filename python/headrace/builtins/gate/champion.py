@@ -223,7 +223,9 @@ class ChampionGate:
             "level": config.level,
             "rows": rows.scored.rows,
         }
-        found = score_rival(rival, rows.scored, rows.classes, rows.frame, threads=ctx.threads, transforms=ctx.transforms)
+        found = score_rival(
+            rival, rows.scored, rows.classes, rows.frame, threads=ctx.threads, transforms=ctx.transforms
+        )
         if isinstance(found, str):
             passed = config.champion_unusable == "pass"
             then = (

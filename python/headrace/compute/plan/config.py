@@ -48,6 +48,17 @@ class ColumnConfig(BaseModel):
     time_zone: str | None = Field(default=None, description="As for all columns.")
 
 
+class TransformConfig(BaseModel):
+    """Columns that Python code computes before all else; see `headrace.Transform`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    use: str = Field(
+        description='The transform: a registered name, or `"module:Class"` of the project\'s own code.', min_length=1
+    )
+    config: dict[str, Any] = Field(default_factory=dict, description="Its own keys.")
+
+
 class FeatureConfig(BaseModel):
     """The declarative part of a feature plan.
 
@@ -63,6 +74,11 @@ class FeatureConfig(BaseModel):
     exclude: tuple[str, ...] = Field(default=(), description="Selectors of columns that never become features.")
     id_columns: tuple[str, ...] = Field(
         default=(), description="Columns that identify a row; they never become features."
+    )
+    transforms: tuple[TransformConfig, ...] = Field(
+        default=(),
+        description="Columns that only Python can compute: `[[features.transforms]]` with `use` and `config`. They are "
+        "computed first, in this order, in training and in serving, and then treated as any other column.",
     )
     columns: dict[str, ColumnConfig] = Field(
         default_factory=dict, description="Per column, by exact name, what `auto` shall not decide."

@@ -108,11 +108,15 @@ class Column(_Part):
 
 
 class Transform(_Part):
-    """Columns that Python code computes: which implementation, of which distribution, with what config."""
+    """Columns that Python code computes: which implementation, of which distribution, with what config.
+
+    `source` is the hash of its first-party source, empty where it is installed and the version says it all.
+    """
 
     use: str
     distribution: str
     version: str
+    source: str
     config: dict[str, Any]
     reads: tuple[Column, ...]
     gives: tuple[Column, ...]

@@ -53,7 +53,8 @@ def execute(plan: PlanDocument, frame: pl.DataFrame) -> npt.NDArray[np.float32]:
     """
     import numpy as np
 
-    types = {column.name: column for column in plan.inputs}
+    given = (column for transform in plan.transforms for column in transform.gives)
+    types = {column.name: column for column in (*plan.inputs, *given)}
     columns = {name: read_column(column_of(frame, name).alias("value"), column) for name, column in types.items()}
     out = np.empty((frame.height, len(plan.outputs)), dtype=np.float32, order="F")
     position = 0

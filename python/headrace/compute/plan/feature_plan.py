@@ -5,21 +5,32 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
-from headrace.compute.plan.config import FeatureConfig
+from headrace.compute.plan.config import FeatureConfig, parse_config
 from headrace.compute.plan.document import TABLES, PlanDocument, parse_document
 from headrace.compute.plan.execute import execute
 from headrace.compute.plan.fit import fit
 from headrace.compute.plan.read import as_frame, column_of
 from headrace.compute.plan.target import class_text, decode_labels, encode_target, infer_task, labelled
+from headrace.compute.plan.transforms import fit_transforms, sources_of, with_columns_given
+from headrace.errors import ConfigError, HeadraceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
     import polars as pl
 
-    from headrace.types import JSON, ArtifactReader, ArtifactWriter, SupportsArrowStream, Task
+    from headrace.compute.plan.document import Transform
+    from headrace.types import (
+        JSON,
+        ArtifactReader,
+        ArtifactWriter,
+        BoundTransform,
+        SupportsArrowStream,
+        Task,
+        TransformSource,
+    )
 
 
 class FeaturePlan:
@@ -32,16 +43,23 @@ class FeaturePlan:
     type_name: ClassVar[str] = "feature-plan"
     Config: TypeAlias = FeatureConfig
     """What `[features]` may say, as a pydantic model."""
-    __slots__ = ("_plan",)
+    __slots__ = ("_bound", "_plan")
 
-    def __init__(self, plan: PlanDocument) -> None:
+    def __init__(self, plan: PlanDocument, bound: Sequence[BoundTransform] = ()) -> None:
         self._plan = plan
+        self._bound = tuple(bound)
 
     # --- making and keeping ------------------------------------------------------------------------------------------
 
     @classmethod
     def fit(
-        cls, frame: SupportsArrowStream, *, target: str, task: Task, config: Mapping[str, JSON] | None = None
+        cls,
+        frame: SupportsArrowStream,
+        *,
+        target: str,
+        task: Task,
+        config: Mapping[str, JSON] | None = None,
+        transforms: TransformSource | None = None,
     ) -> FeaturePlan:
         """Look at training rows and decide what each column becomes.
 
@@ -55,6 +73,8 @@ class FeaturePlan:
             The column to predict, and what kind of prediction it is (see `infer_task`).
         config
             Keys of `FeaturePlan.Config`.
+        transforms
+            Where the transforms that `config` names are looked up.
 
         Raises
         ------
@@ -64,12 +84,37 @@ class FeaturePlan:
             The target is absent, constant, has missing labels or does not fit the task; or no feature is left.
 
         """
-        return cls(fit(as_frame(frame), target=target, task=task, config=config or {}))
+        settings = parse_config(config or {})
+        rows = as_frame(frame)
+        documents: tuple[Transform, ...] = ()
+        bound: tuple[BoundTransform, ...] = ()
+        if settings.transforms:
+            if transforms is None:
+                raise ConfigError(
+                    f"the plan needs the transform {settings.transforms[0].use!r}, and was not told where to find it",
+                    place="[[features.transforms]]",
+                    hint="Pass `transforms`, such as `headrace.Project(...).transforms`.",
+                )
+            rows, documents, bound = fit_transforms(rows, settings.transforms, transforms, target=target)
+        return cls(fit(rows, target=target, task=task, settings=settings, transforms=documents), bound)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> FeaturePlan:
         """From `document`, after checking all of it; `ModelFormatError` if it is newer, damaged or changed."""
         return cls(parse_document(document))
+
+    def bind(self, transforms: TransformSource) -> FeaturePlan:
+        """The same plan, able to compute the columns that only Python can; itself if it has none.
+
+        Raises
+        ------
+        UnknownNameError, PluginError
+            A transform is not installed here, or is broken.
+
+        """
+        if not self._plan.transforms:
+            return self
+        return FeaturePlan(self._plan, [_bound(about, transforms) for about in self._plan.transforms])
 
     @property
     def document(self) -> dict[str, Any]:
@@ -110,7 +155,17 @@ class FeaturePlan:
     @property
     def sources(self) -> dict[str, tuple[str, ...]]:
         """The columns that each output is computed from: output -> `inputs`, in the order of `outputs`."""
-        return {output: step.reads for step in self._plan.steps for output in step.gives}
+        made = self._plan.transforms
+        found: dict[str, tuple[str, ...]] = {}
+        for step in self._plan.steps:
+            read = tuple(dict.fromkeys(raw for name in step.reads for raw in sources_of(name, made)))
+            found |= dict.fromkeys(step.gives, read)
+        return found
+
+    @property
+    def transforms(self) -> tuple[dict[str, Any], ...]:
+        """What Python computes before the steps: `use`, `distribution`, `version`, `config`, `reads`, `gives`, ..."""
+        return tuple(transform.model_dump(mode="json") for transform in self._plan.transforms)
 
     @property
     def categorical(self) -> tuple[str, ...]:
@@ -167,7 +222,7 @@ class FeaturePlan:
         """
         import polars as pl
 
-        out = execute(self._plan, as_frame(frame))
+        out = execute(self._plan, self._prepared(frame))
         # A dict, because a list of series would rename a column whose name is empty.
         return pl.DataFrame({name: out[:, index] for index, name in enumerate(self.outputs)})
 
@@ -175,7 +230,20 @@ class FeaturePlan:
         """What `transform` gives, as float32 [rows, outputs], row-major."""
         import numpy as np
 
-        return np.ascontiguousarray(execute(self._plan, as_frame(frame)))
+        return np.ascontiguousarray(execute(self._plan, self._prepared(frame)))
+
+    def _prepared(self, frame: SupportsArrowStream) -> pl.DataFrame:
+        """The frame with the columns that Python gives."""
+        rows = as_frame(frame)
+        made = self._plan.transforms
+        if len(self._bound) != len(made):
+            raise ConfigError(
+                f"the plan needs {', '.join(about.use for about in made)} of {made[0].distribution}, and was not told "
+                "where to find it",
+                place="feature plan",
+                hint="Predict through the project (`headrace.Project(...).predict`), or call `plan.bind(...)` first.",
+            )
+        return with_columns_given(rows, made, self._bound) if made else rows
 
     def encode_target(self, frame: SupportsArrowStream, *, strict: bool = True) -> pl.Series:
         """The target as class index (Int32), or for regression as Float64, under its own name.
@@ -223,3 +291,12 @@ class FeaturePlan:
         )
         head = "<tr><th>column</th><th>becomes</th><th>features</th><th>why</th></tr>"
         return f"<p>{html.escape(repr(self))}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+def _bound(about: Transform, transforms: TransformSource) -> BoundTransform:
+    try:
+        return transforms.bind(about.use, about.config)
+    except HeadraceError as error:
+        made = f"{about.distribution} {about.version}".rstrip()
+        hint = f"The plan was made with it from {made}: install that. {error.hint or ''}".rstrip()
+        raise type(error)(error.message, place=error.place or "feature plan", hint=hint) from error

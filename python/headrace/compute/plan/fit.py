@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from headrace.compute.plan.config import ColumnConfig, FeatureConfig, Part, TreatAs, parse_config, select
+from headrace.compute.plan.config import ColumnConfig, FeatureConfig, Part, TreatAs, select
 from headrace.compute.plan.document import (
     BooleanStep,
     CategoryStep,
@@ -19,24 +19,26 @@ from headrace.compute.plan.document import (
     Step,
     TimeCycleStep,
     TimePartStep,
+    Transform,
 )
 from headrace.compute.plan.keys import key_text
 from headrace.compute.plan.nearest import did_you_mean
 from headrace.compute.plan.read import column_of
 from headrace.compute.plan.target import fit_target
+from headrace.compute.plan.transforms import raw_inputs
 from headrace.compute.plan.types import Family, family, type_name
 from headrace.compute.plan.types import time_zone as zone_of
 from headrace.compute.plan.values import number, seconds, time_part
 from headrace.errors import ConfigError, DataError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import numpy.typing as npt
     import polars as pl
 
-    from headrace.types import JSON, Task
+    from headrace.types import Task
 
 _FEW_VALUES: Final = 10
 """A column with so few values is never near-unique, however few rows there are."""
@@ -116,9 +118,10 @@ class _Names:
         return made
 
 
-def fit(frame: pl.DataFrame, *, target: str, task: Task, config: Mapping[str, JSON]) -> PlanDocument:
-    """Fit a plan; see `FeaturePlan.fit`."""
-    settings = parse_config(config)
+def fit(
+    frame: pl.DataFrame, *, target: str, task: Task, settings: FeatureConfig, transforms: Sequence[Transform] = ()
+) -> PlanDocument:
+    """Fit a plan; see `FeaturePlan.fit`. `frame` has the columns that `transforms` gave, too."""
     label = fit_target(column_of(frame, target), task)
     families = {name: family(type_name(dtype)) for name, dtype in frame.schema.items()}
     not_features = _excluded(settings, families, target)
@@ -140,7 +143,8 @@ def fit(frame: pl.DataFrame, *, target: str, task: Task, config: Mapping[str, JS
     if not steps:
         _refuse_nothing(frame, choices)
     return PlanDocument.make(
-        inputs=tuple(inputs),
+        inputs=raw_inputs(inputs, transforms),
+        transforms=tuple(transforms),
         steps=tuple(steps),
         target=label,
         choices=tuple(choices),
