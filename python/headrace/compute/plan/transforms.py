@@ -107,7 +107,11 @@ def raw_inputs(read: Iterable[Column], transforms: Sequence[Transform]) -> tuple
     """The columns that a frame must have: those that steps read, and that transforms read, less those given."""
     given = {column.name for transform in transforms for column in transform.gives}
     wanted = [*read, *(column for transform in transforms for column in transform.reads)]
-    return tuple({column.name: column for column in reversed(wanted) if column.name not in given}.values())[::-1]
+    found: dict[str, Column] = {}
+    for column in wanted:
+        if column.name not in given:
+            found.setdefault(column.name, column)
+    return tuple(found.values())
 
 
 def sources_of(name: str, transforms: Sequence[Transform]) -> tuple[str, ...]:
