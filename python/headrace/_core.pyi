@@ -1,7 +1,38 @@
 """The extension module. Only `headrace.compute` imports it; its functions are documented there."""
 
+from collections.abc import Callable, Iterable
+from typing import Any, Self, final
+
 from headrace.types import SupportsArrowStream
 
-__all__ = ["frame_digest"]
+__all__ = ["TextVectorizer", "english_stop_words", "frame_digest", "text_unicode_version"]
+
+@final
+class TextVectorizer:
+    def __new__(
+        cls,
+        *,
+        columns: int,
+        analyzer: str,
+        lowercase: bool,
+        accents: str | None,
+        ngrams: tuple[int, int],
+        stop_words: list[str],
+        signed: bool,
+        binary: bool,
+        norm: str | None,
+        keep_marks: bool,
+        decode_error: str,
+        threads: int | None,
+        single: bool,
+    ) -> Self: ...
+    def of_column(self, column: SupportsArrowStream) -> tuple[Any, Any, Any]: ...
+    def of_documents(
+        self, documents: Iterable[Any], encoding: tuple[str, str] | None, mend: Callable[[str], str] | None
+    ) -> tuple[Any, Any, Any]: ...
+    def of_tokens(self, rows: Iterable[Iterable[str | bytes]]) -> tuple[Any, Any, Any]: ...
+
+def english_stop_words() -> list[str]: ...
+def text_unicode_version() -> str: ...
 
 def frame_digest(frame: SupportsArrowStream, *, threads: int | None = None) -> str: ...

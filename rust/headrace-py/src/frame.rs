@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use arrow_array::ffi::{FFI_ArrowArray, FFI_ArrowSchema, from_ffi_and_data_type};
 use arrow_array::ffi_stream::FFI_ArrowArrayStream;
-use arrow_array::{Array as _, RecordBatch, RecordBatchOptions, StructArray};
+use arrow_array::{Array as _, RecordBatch, RecordBatchOptions, StructArray, make_array};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 use headrace_core::error::column_place;
 use pyo3::exceptions::PyException;
@@ -26,6 +26,8 @@ use crate::error::data_error;
 /// A stream of batches that may be read without the interpreter.
 pub(crate) struct Batches {
     schema: SchemaRef,
+    /// Whether the arrays are the one column itself, not rows of columns.
+    bare: bool,
     source: Source,
 }
 
@@ -37,6 +39,12 @@ enum Source {
 
 /// Opens `frame`, or says why it cannot be read. A stream is consumed.
 pub(crate) fn open(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
+    let batches = open_column(frame)?;
+    if batches.bare { Err(unreadable(frame, "it is a single column", None)) } else { Ok(batches) }
+}
+
+/// Opens a frame, or a column by itself, which is then a frame of that one column.
+pub(crate) fn open_column(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
     let py = frame.py();
     let (schema, source) = if frame.hasattr(intern!(py, "__arrow_c_stream__"))? {
         let capsule = frame.call_method0(intern!(py, "__arrow_c_stream__")).map_err(|cause| refuse(frame, &cause))?;
@@ -63,8 +71,9 @@ pub(crate) fn open(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
             Some("Pass a polars, pyarrow or pandas frame; collect a lazy one first."),
         ));
     };
-    let schema = columns(&schema).map_err(|(reason, column)| unreadable(frame, &reason, column))?;
-    Ok(Batches { schema, source })
+    let bare = schema.format() != "+s";
+    let schema = columns(&schema, bare).map_err(|(reason, column)| unreadable(frame, &reason, column))?;
+    Ok(Batches { schema, bare, source })
 }
 
 impl Batches {
@@ -72,7 +81,16 @@ impl Batches {
         Arc::clone(&self.schema)
     }
 
-    fn take(&mut self, array: FFI_ArrowArray) -> Result<RecordBatch, ArrowError> {
+    fn take(&mut self, mut array: FFI_ArrowArray) -> Result<RecordBatch, ArrowError> {
+        if self.bare {
+            let data_type = self.schema.field(0).data_type().clone();
+            if data_type == DataType::Null {
+                array.n_buffers = 0;
+            }
+            // SAFETY: the producer announced this type for it.
+            let column = make_array(unsafe { from_ffi_and_data_type(array, data_type) }?);
+            return RecordBatch::try_new(self.schema(), vec![column]);
+        }
         forget_null_buffers(&array, self.schema.fields());
         let data_type = DataType::Struct(self.schema.fields().clone());
         // SAFETY: the producer announced this type for it.
@@ -139,14 +157,15 @@ fn last_error(stream: &mut FFI_ArrowArrayStream, code: c_int) -> String {
     )
 }
 
-/// The columns, or what is wrong and with which of them.
-fn columns(schema: &FFI_ArrowSchema) -> Result<SchemaRef, (String, Option<String>)> {
-    if schema.format() != "+s" {
-        return Err(("it is a single column".to_owned(), None));
+/// The columns, or what is wrong and with which of them. Of a bare column: that one, nullable whatever it says.
+fn columns(schema: &FFI_ArrowSchema, bare: bool) -> Result<SchemaRef, (String, Option<String>)> {
+    let read = |child: &FFI_ArrowSchema| {
+        Field::try_from(child).map_err(|error| (error.to_string(), child.name().map(str::to_owned)))
+    };
+    if bare {
+        return Ok(Arc::new(Schema::new(vec![read(schema)?.with_nullable(true)])));
     }
-    let fields = schema
-        .children()
-        .map(|child| Field::try_from(child).map_err(|error| (error.to_string(), child.name().map(str::to_owned))));
+    let fields = schema.children().map(read);
     Ok(Arc::new(Schema::new(fields.collect::<Result<Fields, _>>()?)))
 }
 

@@ -7,6 +7,7 @@ mod array;
 mod error;
 mod frame;
 mod hash;
+mod text;
 
 use pyo3::prelude::*;
 
@@ -14,4 +15,6 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::hash::frame_digest;
+    #[pymodule_export]
+    use super::text::{TextVectorizer, english_stop_words, text_unicode_version};
 }
