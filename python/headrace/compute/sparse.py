@@ -7,7 +7,7 @@ from typing import Any
 
 
 def csr(rows: tuple[Any, Any, Any], columns: int) -> Any:
-    """(indptr, indices, data) as a CSR matrix on the same memory; indices ascend strictly in each row.
+    """(data, indices, indptr) as a CSR matrix on the same memory; indices ascend strictly in each row.
 
     A `csr_matrix`; or a `csr_array`, if scikit-learn is there and set so.
     """
@@ -15,9 +15,8 @@ def csr(rows: tuple[Any, Any, Any], columns: int) -> Any:
 
     sklearn = sys.modules.get("sklearn")
     wanted = sklearn.get_config().get("sparse_interface") if sklearn is not None else None
-    indptr, indices, data = rows
     kind = csr_array if wanted == "sparray" else csr_matrix
-    matrix = kind((data, indices, indptr), shape=(len(indptr) - 1, int(columns)), copy=False)
+    matrix = kind(rows, shape=(len(rows[2]) - 1, int(columns)), copy=False)
     # Rust sorted and merged them; scipy need not look again.
     matrix.has_sorted_indices = True
     matrix.has_canonical_format = True

@@ -8,14 +8,14 @@ use headrace_core::sparse::Csr;
 use headrace_core::text::{
     Accents, Analyzer, Chunk, Decoding, Document, ENGLISH_STOP_WORDS, Norm, Options, Scratch, Texts, Value, Vectorizer,
 };
-use numpy::{Element, IntoPyArray as _};
+use numpy::Element;
 use pyo3::exceptions::{PyUnicodeDecodeError, PyUnicodeEncodeError};
 use pyo3::intern;
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyString, PyTuple};
 
 use crate::error::{data_error, raise};
-use crate::frame;
+use crate::{array, frame};
 
 /// Documents are taken from Python until they have so many bytes, and then go through Rust together.
 const CHUNK_BYTES: usize = 1 << 23;
@@ -34,7 +34,7 @@ pub(crate) fn text_unicode_version() -> &'static str {
     headrace_core::text::UNICODE_VERSION
 }
 
-/// Texts to rows of hashed tokens: (indptr, indices, data) of a CSR matrix.
+/// Texts to rows of hashed tokens: (data, indices, indptr) of a CSR matrix.
 #[pyclass(frozen, module = "headrace._core")]
 #[derive(Debug)]
 pub(crate) struct TextVectorizer {
@@ -294,6 +294,5 @@ fn no_text(document: &Bound<'_, PyAny>, row: usize) -> PyErr {
 }
 
 fn wrap<T: Value + Element>(py: Python<'_>, rows: Result<Csr<T>, Error>) -> PyResult<Bound<'_, PyTuple>> {
-    let rows = rows.map_err(|error| raise(py, &error))?;
-    (rows.indptr.into_pyarray(py), rows.indices.into_pyarray(py), rows.data.into_pyarray(py)).into_pyobject(py)
+    array::csr(py, rows.map_err(|error| raise(py, &error))?)?.into_pyobject(py)
 }

@@ -137,6 +137,11 @@ class HashingVectorizer(Estimator):
         self.keep_marks = keep_marks
         self.threads = threads
 
+    @property
+    def unicode_version(self) -> str:
+        """The version of Unicode that says what a letter is, where all steps are in Rust."""
+        return _core.text_unicode_version()
+
     # --- scikit-learn's methods --------------------------------------------------------------------------------------
 
     def fit(self, X: Any, y: Any = None) -> Self:  # noqa: N803, ARG002  # scikit-learn's names
@@ -172,7 +177,7 @@ class HashingVectorizer(Estimator):
         # Other types than these two are counted in first, as scikit-learn does, and normalised in float64.
         plain = dtype.name in ("float32", "float64")
         rows = self._rows(X, single=dtype.name == "float32", norm=self.norm if plain or self.binary else None)
-        if len(rows[0]) == 1:
+        if len(rows[2]) == 1:
             raise DataError("there are no documents", hint="Pass at least one.")
         matrix = csr(rows, self.n_features)
         if not plain:
