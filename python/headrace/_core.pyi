@@ -1,11 +1,21 @@
 """The extension module. Only `headrace.compute` imports it; its functions are documented there."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Self, final
+from typing import Any, Literal, Self, final
+
+import numpy as np
+import numpy.typing as npt
 
 from headrace.types import SupportsArrowStream
 
-__all__ = ["TextVectorizer", "english_stop_words", "frame_digest", "text_unicode_version"]
+__all__ = [
+    "Plan",
+    "TextVectorizer",
+    "english_stop_words",
+    "frame_digest",
+    "plan_fingerprint",
+    "text_unicode_version",
+]
 
 @final
 class TextVectorizer:
@@ -34,5 +44,20 @@ class TextVectorizer:
 
 def english_stop_words() -> list[str]: ...
 def text_unicode_version() -> str: ...
-
 def frame_digest(frame: SupportsArrowStream, *, threads: int | None = None) -> str: ...
+def plan_fingerprint(document_json: str) -> str: ...
+
+@final
+class Plan:
+    def __new__(cls, document_json: str) -> Self: ...
+    @property
+    def outputs(self) -> list[str]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def matrix(
+        self, frame: SupportsArrowStream, *, order: Literal["C", "F"] = "C", threads: int | None = None
+    ) -> npt.NDArray[np.float32]: ...
+    def sparse(
+        self, frame: SupportsArrowStream, *, threads: int | None = None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]: ...
+    def row(self, json: bytes) -> npt.NDArray[np.float32]: ...
