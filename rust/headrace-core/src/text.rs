@@ -21,7 +21,6 @@ mod column;
 mod count;
 mod grams;
 mod matrix;
-mod stop_words;
 #[rustfmt::skip]
 #[allow(clippy::unreadable_literal, reason = "generated")]
 mod table;
@@ -36,8 +35,7 @@ use count::{Columns, Counter};
 use grams::Grams;
 
 pub use column::{Decoding, Texts};
-pub use matrix::{Chunk, Document, Documents};
-pub use stop_words::ENGLISH_STOP_WORDS;
+pub use matrix::Documents;
 
 /// The version of Unicode that says what a letter is.
 pub const UNICODE_VERSION: &str = unicode::UNICODE_VERSION;
