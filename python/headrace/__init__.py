@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headrace.compute.dataset import Dataset as Dataset
     from headrace.compute.inference import Predictor as Predictor
     from headrace.compute.plan import FeaturePlan as FeaturePlan
+    from headrace.compute.text import HashingVectorizer as HashingVectorizer
     from headrace.hooks.markers import hookimpl as hookimpl
     from headrace.project import Project as Project
     from headrace.types import AliasMove as AliasMove
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "Dataset": "headrace.compute.dataset",
     "FeaturePlan": "headrace.compute.plan",
+    "HashingVectorizer": "headrace.compute.text",
     "Predictor": "headrace.compute.inference",
     "Project": "headrace.project",
     "hookimpl": "headrace.hooks.markers",

@@ -83,6 +83,120 @@ pub enum Error {
         expected: &'static str,
     },
 
+    /// A feature plan is not valid.
+    #[error("not a valid feature plan: {reason}")]
+    InvalidPlan {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A feature plan of a format that was never released.
+    #[error("the feature plan has format {found} (made by an unreleased headrace), this headrace reads format {reads}")]
+    OldPlan {
+        /// Its format.
+        found: u64,
+        /// The format that is read.
+        reads: u64,
+    },
+
+    /// A feature plan of a newer format.
+    #[error("the feature plan has format {found} (made by a newer headrace), this headrace reads format {reads}")]
+    NewerPlan {
+        /// Its format.
+        found: String,
+        /// The format that is read.
+        reads: u64,
+    },
+
+    /// A column that a feature plan reads is not there.
+    #[error("the frame has no column '{}', which the feature plan reads", column.escape_debug())]
+    MissingColumn {
+        /// Name of the column.
+        column: String,
+        /// The nearest names that are there.
+        hint: String,
+    },
+
+    /// A column is there twice.
+    #[error("the frame cannot be read: it has the column '{}' twice", column.escape_debug())]
+    ColumnTwice {
+        /// Name of the column.
+        column: String,
+    },
+
+    /// A column, or a value of a row, has a type that is neither the plan's nor a declared cast of it.
+    #[error("{what}")]
+    WrongType {
+        /// Name of the column.
+        column: String,
+        /// A row that shows it, from 0.
+        row: Option<usize>,
+        /// What it is, and what was expected.
+        what: String,
+    },
+
+    /// A float in a column of whole numbers is not whole, or too large.
+    #[error("holds {value} ({found}), the feature plan expects whole numbers ({expected})")]
+    NotWhole {
+        /// Name of the column.
+        column: String,
+        /// Number of the row, from 0.
+        row: usize,
+        /// The value.
+        value: String,
+        /// The type of the column.
+        found: String,
+        /// The type in the plan.
+        expected: String,
+    },
+
+    /// A date, datetime or time of day that no calendar or clock has.
+    #[error("holds {value}, which is beyond the calendar")]
+    BeyondCalendar {
+        /// Name of the column.
+        column: String,
+        /// Number of the row, from 0.
+        row: usize,
+        /// The value.
+        value: String,
+    },
+
+    /// A value of a column whose buffers contradict each other, or hold what the type does not allow.
+    #[error("the column's Arrow buffers are damaged: {reason}")]
+    DamagedRow {
+        /// Name of the column.
+        column: String,
+        /// Number of the row, from 0.
+        row: usize,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// A row of JSON cannot be read.
+    #[error("the row is no JSON object of columns: {reason}")]
+    BadRow {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A dense matrix would have too many columns.
+    #[error("the feature plan has {columns} outputs, a dense matrix has at most {most}")]
+    TooWide {
+        /// How many.
+        columns: usize,
+        /// At most.
+        most: usize,
+    },
+
+    /// A dense matrix would not fit into memory.
+    #[error("a matrix of {rows} rows and {columns} columns does not fit into memory")]
+    TooLarge {
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+    },
+
     /// Something is wrong with a profile or a window.
     #[error(transparent)]
     Profile(#[from] Problem),
@@ -104,34 +218,59 @@ impl Error {
         match self {
             Self::UnsupportedType { column, .. }
             | Self::DamagedColumn { column, .. }
-            | Self::NotText { column, .. } => Some(column_place(column)),
-            Self::NotUtf8 { column: Some(column), row, .. } => Some(format!("{}, row {row}", column_place(column))),
+            | Self::NotText { column, .. }
+            | Self::MissingColumn { column, .. }
+            | Self::ColumnTwice { column }
+            | Self::WrongType { column, row: None, .. } => Some(column_place(column)),
+            Self::NotUtf8 { column: Some(column), row, .. }
+            | Self::WrongType { column, row: Some(row), .. }
+            | Self::NotWhole { column, row, .. }
+            | Self::BeyondCalendar { column, row, .. }
+            | Self::DamagedRow { column, row, .. } => Some(format!("{}, row {row}", column_place(column))),
             Self::NotUtf8 { column: None, row, .. } => Some(format!("row {row}")),
+            Self::InvalidPlan { .. } | Self::OldPlan { .. } | Self::NewerPlan { .. } => Some("feature plan".to_owned()),
             Self::Profile(problem) => problem.place(),
             Self::SchemaMismatch { .. }
             | Self::Producer(_)
             | Self::TooManyValues { .. }
             | Self::TextOption { .. }
+            | Self::BadRow { .. }
+            | Self::TooWide { .. }
+            | Self::TooLarge { .. }
             | Self::Threads { .. } => None,
         }
     }
 
     /// The way out, if there is one.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         match self {
             Self::UnsupportedType { .. } => {
                 Some("Cast the column to a plain type (a number, string, binary, date or time, list or struct) first.")
             }
             Self::SchemaMismatch { .. } => Some("Give every batch the same columns and types, in the same order."),
-            Self::DamagedColumn { .. } => {
+            Self::DamagedColumn { .. } | Self::DamagedRow { .. } => {
                 Some("Write the frame anew from its source; whatever produced it broke Arrow's layout rules.")
             }
+            Self::Profile(problem) => problem.hint(),
             Self::NotText { .. } => Some("Cast it to text first, or leave it out."),
             Self::NotUtf8 { .. } => Some("Say which encoding the bytes have, or how to treat those that do not fit."),
             Self::Producer(_) | Self::TextOption { .. } => None,
-            Self::Profile(problem) => problem.hint(),
-            Self::TooManyValues { .. } => Some("Transform the rows in parts."),
+            Self::TooManyValues { .. } | Self::TooLarge { .. } => Some("Transform the rows in parts."),
+            Self::InvalidPlan { .. } => {
+                Some("The document is damaged or was changed by hand; take it again from where it was made.")
+            }
+            Self::OldPlan { .. } => Some("Fit it again."),
+            Self::NewerPlan { .. } => Some("Upgrade headrace."),
+            Self::MissingColumn { hint, .. } => Some(hint),
+            Self::ColumnTwice { .. } => Some("Rename or drop one of them."),
+            Self::WrongType { .. } => Some("Read or cast the column with the type that it had in training."),
+            Self::NotWhole { .. } => {
+                Some("Fix the value, or fit the plan again on data in which the column is a float.")
+            }
+            Self::BeyondCalendar { .. } => Some("Fix the value, or make it null."),
+            Self::BadRow { .. } => Some("Give one object with a value for each column."),
+            Self::TooWide { .. } => Some("Ask for sparse rows, or give the hashed columns fewer outputs."),
             Self::Threads { .. } => Some("Ask for fewer threads."),
         }
     }

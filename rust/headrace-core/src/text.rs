@@ -21,6 +21,7 @@ mod column;
 mod count;
 mod grams;
 mod matrix;
+mod stop_words;
 #[rustfmt::skip]
 #[allow(clippy::unreadable_literal, reason = "generated")]
 mod table;
@@ -35,7 +36,8 @@ use count::{Columns, Counter};
 use grams::Grams;
 
 pub use column::{Decoding, Texts};
-pub use matrix::Documents;
+pub use matrix::{Chunk, Document, Documents};
+pub use stop_words::ENGLISH_STOP_WORDS;
 
 /// The version of Unicode that says what a letter is.
 pub const UNICODE_VERSION: &str = unicode::UNICODE_VERSION;

@@ -7,6 +7,8 @@ mod array;
 mod error;
 mod frame;
 mod hash;
+mod plan;
+mod text;
 
 use pyo3::prelude::*;
 
@@ -14,4 +16,8 @@ use pyo3::prelude::*;
 mod _core {
     #[pymodule_export]
     use super::hash::frame_digest;
+    #[pymodule_export]
+    use super::plan::{Plan, plan_fingerprint};
+    #[pymodule_export]
+    use super::text::{TextVectorizer, english_stop_words, text_unicode_version};
 }

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from headrace.compute.plan.config import FeatureConfig, parse_config
 from headrace.compute.plan.document import TABLES, PlanDocument, parse_document
-from headrace.compute.plan.execute import execute
+from headrace.compute.plan.execute import compile_plan, exportable
 from headrace.compute.plan.fit import fit
 from headrace.compute.plan.read import as_frame, column_of
 from headrace.compute.plan.target import class_text, decode_labels, encode_target, infer_task, labelled
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import polars as pl
 
+    from headrace import _core
     from headrace.compute.plan.document import Transform
     from headrace.types import (
         JSON,
@@ -43,11 +44,14 @@ class FeaturePlan:
     type_name: ClassVar[str] = "feature-plan"
     Config: TypeAlias = FeatureConfig
     """What `[features]` may say, as a pydantic model."""
-    __slots__ = ("_bound", "_plan")
+    __slots__ = ("_bound", "_compiled", "_plan")
 
-    def __init__(self, plan: PlanDocument, bound: Sequence[BoundTransform] = ()) -> None:
+    def __init__(
+        self, plan: PlanDocument, bound: Sequence[BoundTransform] = (), compiled: _core.Plan | None = None
+    ) -> None:
         self._plan = plan
         self._bound = tuple(bound)
+        self._compiled = compiled if compiled is not None else compile_plan(plan)
 
     # --- making and keeping ------------------------------------------------------------------------------------------
 
@@ -101,7 +105,8 @@ class FeaturePlan:
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> FeaturePlan:
         """From `document`, after checking all of it; `ModelFormatError` if it is newer, damaged or changed."""
-        return cls(parse_document(document))
+        plan, compiled = parse_document(document)
+        return cls(plan, compiled=compiled)
 
     def bind(self, transforms: TransformSource) -> FeaturePlan:
         """The same plan, able to compute the columns that only Python can; itself if it has none.
@@ -114,7 +119,7 @@ class FeaturePlan:
         """
         if not self._plan.transforms:
             return self
-        return FeaturePlan(self._plan, [_bound(about, transforms) for about in self._plan.transforms])
+        return FeaturePlan(self._plan, [_bound(about, transforms) for about in self._plan.transforms], self._compiled)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -222,19 +227,16 @@ class FeaturePlan:
         """
         import polars as pl
 
-        out = execute(self._plan, self._prepared(frame))
+        out = self._compiled.matrix(self._prepared(frame), order="F")
         # A dict, because a list of series would rename a column whose name is empty.
         return pl.DataFrame({name: out[:, index] for index, name in enumerate(self.outputs)})
 
     def matrix(self, frame: SupportsArrowStream) -> npt.NDArray[np.float32]:
         """What `transform` gives, as float32 [rows, outputs], row-major."""
-        import numpy as np
+        return self._compiled.matrix(self._prepared(frame))
 
-        return np.ascontiguousarray(execute(self._plan, self._prepared(frame)))
-
-    def _prepared(self, frame: SupportsArrowStream) -> pl.DataFrame:
+    def _prepared(self, frame: SupportsArrowStream) -> SupportsArrowStream:
         """The frame with the columns that Python gives."""
-        rows = as_frame(frame)
         made = self._plan.transforms
         if len(self._bound) != len(made):
             raise ConfigError(
@@ -243,7 +245,7 @@ class FeaturePlan:
                 place="feature plan",
                 hint="Predict through the project (`headrace.Project(...).predict`), or call `plan.bind(...)` first.",
             )
-        return with_columns_given(rows, made, self._bound) if made else rows
+        return exportable(with_columns_given(as_frame(frame), made, self._bound) if made else frame)
 
     def encode_target(self, frame: SupportsArrowStream, *, strict: bool = True) -> pl.Series:
         """The target as class index (Int32), or for regression as Float64, under its own name.

@@ -7,7 +7,7 @@ use std::ops::Range;
 use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
-use super::{Scratch, Value, Vectorizer};
+use super::{Decoding, Scratch, Value, Vectorizer};
 use crate::error::{Error, Result};
 use crate::sparse::Csr;
 
@@ -26,15 +26,51 @@ pub trait Documents: Sync {
     fn text(&self, row: usize) -> Result<Cow<'_, str>>;
 }
 
-impl Documents for [&str] {
+/// A text as somebody else holds it.
+#[derive(Debug, Clone, Copy)]
+pub enum Document<'a> {
+    /// A text.
+    Text(&'a str),
+    /// Bytes that should be UTF-8.
+    Bytes(&'a [u8]),
+}
+
+impl Document<'_> {
+    fn size(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Bytes(bytes) => bytes.len(),
+        }
+    }
+}
+
+/// Some of many documents.
+#[derive(Debug, Clone, Copy)]
+pub struct Chunk<'a> {
+    /// The documents.
+    pub documents: &'a [Document<'a>],
+    /// The number of the first one.
+    pub first_row: usize,
+    /// What happens to bytes that are no UTF-8.
+    pub decoding: Decoding,
+}
+
+impl Documents for Chunk<'_> {
     fn count(&self) -> usize {
-        self.len()
+        self.documents.len()
     }
     fn size(&self) -> usize {
-        self.iter().map(|text| text.len()).sum()
+        self.documents.iter().map(Document::size).sum()
     }
     fn text(&self, row: usize) -> Result<Cow<'_, str>> {
-        Ok(Cow::Borrowed(self[row]))
+        match self.documents[row] {
+            Document::Text(text) => Ok(Cow::Borrowed(text)),
+            Document::Bytes(bytes) => self.decoding.decode(bytes).map_err(|byte| Error::NotUtf8 {
+                column: None,
+                row: self.first_row + row,
+                byte,
+            }),
+        }
     }
 }
 

@@ -1,0 +1,3 @@
+"""Texts as rows of hashed tokens."""
+
+from headrace.compute.text.vectorizer import HashingVectorizer as HashingVectorizer
