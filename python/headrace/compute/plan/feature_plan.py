@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from headrace.compute.plan.config import FeatureConfig, parse_config
 from headrace.compute.plan.document import TABLES, PlanDocument, parse_document
+from headrace.compute.plan.encoding import cross_fitted, fold_of_rows
 from headrace.compute.plan.execute import compile_plan, exportable
-from headrace.compute.plan.fit import fit
+from headrace.compute.plan.fit import Fitted, fit
 from headrace.compute.plan.read import as_frame, column_of
 from headrace.compute.plan.target import class_text, decode_labels, encode_target, infer_task, labelled
 from headrace.compute.plan.transforms import fit_transforms, sources_of, with_columns_given
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from headrace import _core
+    from headrace.compute.plan.config import ModelKind
     from headrace.compute.plan.document import Transform
     from headrace.types import (
         JSON,
@@ -88,19 +90,40 @@ class FeaturePlan:
             The target is absent, constant, has missing labels or does not fit the task; or no feature is left.
 
         """
-        settings = parse_config(config or {})
-        rows = as_frame(frame)
-        documents: tuple[Transform, ...] = ()
-        bound: tuple[BoundTransform, ...] = ()
-        if settings.transforms:
-            if transforms is None:
-                raise ConfigError(
-                    f"the plan needs the transform {settings.transforms[0].use!r}, and was not told where to find it",
-                    place="[[features.transforms]]",
-                    hint="Pass `transforms`, such as `headrace.Project(...).transforms`.",
-                )
-            rows, documents, bound = fit_transforms(rows, settings.transforms, transforms, target=target)
-        return cls(fit(rows, target=target, task=task, settings=settings, transforms=documents), bound)
+        fitted, bound, _ = _fitted(frame, target, task, config, transforms)
+        return cls(fitted.plan, bound)
+
+    @classmethod
+    def fit_transform(
+        cls,
+        frame: SupportsArrowStream,
+        *,
+        target: str,
+        task: Task,
+        config: Mapping[str, JSON] | None = None,
+        transforms: TransformSource | None = None,
+        seed: int = 0,
+    ) -> tuple[FeaturePlan, pl.DataFrame]:
+        """The plan that `fit` gives, and the training rows as a model should learn from them.
+
+        They are what `transform` gives, but for target encodings: there a row has what the rows of the other folds say
+        (`folds` in the config, drawn with `seed`, each class spread evenly), so that its own target is not among its
+        features. With `transform` instead, a model would learn from the training rows what it will not find in others.
+
+        Parameters and errors as for `fit`; the folds, and nothing else, depend on the order of the rows.
+        """
+        import polars as pl
+
+        fitted, bound, rows = _fitted(frame, target, task, config, transforms)
+        plan = cls(fitted.plan, bound)
+        out = plan._compiled.matrix(exportable(rows), order="F")
+        columns = {name: pl.Series(out[:, index]) for index, name in enumerate(fitted.plan.outputs)}
+        if fitted.encoded:
+            folds = fold_of_rows(fitted.labels, fitted.folds, seed)
+            for about in fitted.encoded:
+                found = cross_fitted(about, fitted.labels, folds)
+                columns |= {name: pl.Series(found[:, index]) for index, name in enumerate(about.step.outputs)}
+        return plan, pl.DataFrame(columns)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> FeaturePlan:
@@ -176,6 +199,11 @@ class FeaturePlan:
     def categorical(self) -> tuple[str, ...]:
         """The outputs that are category codes, not quantities."""
         return tuple(name for step in self._plan.steps if step.op in ("category", "bucket") for name in step.gives)
+
+    @property
+    def model(self) -> ModelKind:
+        """The kind of model that the features were chosen for: `trees` or `linear`."""
+        return "linear" if self._plan.config.get("model") == "linear" else "trees"
 
     @property
     def target(self) -> str:
@@ -293,6 +321,29 @@ class FeaturePlan:
         )
         head = "<tr><th>column</th><th>becomes</th><th>features</th><th>why</th></tr>"
         return f"<p>{html.escape(repr(self))}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+def _fitted(
+    frame: SupportsArrowStream,
+    target: str,
+    task: Task,
+    config: Mapping[str, JSON] | None,
+    transforms: TransformSource | None,
+) -> tuple[Fitted, tuple[BoundTransform, ...], pl.DataFrame]:
+    """What fitting gives, what executes the transforms, and the rows with what those gave."""
+    settings = parse_config(config or {})
+    rows = as_frame(frame)
+    documents: tuple[Transform, ...] = ()
+    bound: tuple[BoundTransform, ...] = ()
+    if settings.transforms:
+        if transforms is None:
+            raise ConfigError(
+                f"the plan needs the transform {settings.transforms[0].use!r}, and was not told where to find it",
+                place="[[features.transforms]]",
+                hint="Pass `transforms`, such as `headrace.Project(...).transforms`.",
+            )
+        rows, documents, bound = fit_transforms(rows, settings.transforms, transforms, target=target)
+    return fit(rows, target=target, task=task, settings=settings, transforms=documents), bound, rows
 
 
 def _bound(about: Transform, transforms: TransformSource) -> BoundTransform:
