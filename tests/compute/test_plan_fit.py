@@ -140,7 +140,7 @@ def test_nothing_depends_on_the_order_of_the_rows(rows, random):
     )
     kinds = ["category", "one_hot", "frequency", "target", "bucket", "hash"]
     config = {
-        "model": "linear",
+        "model_kind": "linear",
         "columns": {"s": {"treat_as": "target"}, "i": {"treat_as": "category"}, "x": {"scale": "standard"}},
         "crosses": [{"columns": ["s", "i"], "treat_as": kind, "name": kind} for kind in kinds],
     }
@@ -230,8 +230,8 @@ def test_auto_for_a_linear_model():
             "y": [i % 2 == 0 for i in range(n)],
         }
     )
-    plan = fitted(frame, model="linear", max_categories=10)
-    assert plan.model == "linear"
+    plan = fitted(frame, model_kind="linear", max_categories=10)
+    assert plan.model_kind == "linear"
     assert plan.categorical == ()
     assert [o for o in plan.outputs if not o.startswith(("at.", "colour="))] == [
         "amount", "amount.missing", "flag", "many.target", "took",
@@ -244,7 +244,7 @@ def test_auto_for_a_linear_model():
     for series in quantities.get_columns():
         assert abs(series.mean()) < 0.05 + (series.name == "at.month")
     trees = fitted(frame, max_categories=10)
-    assert trees.model == "trees"
+    assert trees.model_kind == "trees"
     assert trees.categorical == ("colour",)
     assert "many.target" in trees.outputs
     assert all(step.get("scaling") is None for step in trees.document["steps"])

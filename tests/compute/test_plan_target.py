@@ -114,7 +114,7 @@ def test_scaled_encodings_are_scaled_alike_in_training_and_serving():
     rng = np.random.default_rng(0)
     frame = pl.DataFrame({"s": rng.choice(list("abcdef"), 600), "y": rng.normal(size=600)})
     plan, made = FeaturePlan.fit_transform(
-        frame, target="y", task="regression", config=config() | {"model": "linear", "folds": 2}
+        frame, target="y", task="regression", config=config() | {"model_kind": "linear", "folds": 2}
     )
     scaling = plan.document["steps"][0]["scaling"][0]
     raw = FeaturePlan.fit_transform(frame, target="y", task="regression", config=config() | {"folds": 2})[1]

@@ -119,4 +119,4 @@ def _tell(ctx: StageContext, plan: FeaturePlan) -> None:
         ctx.log(f"dropped {len(dropped) - _DROPPED_SHOWN} more columns; the plan names each with the reason")
     kept = Counter(c["decision"] for c in plan.choices if c["decision"] not in ("dropped", "excluded"))
     summary = ", ".join(f"{count} {decision}" for decision, count in kept.items())
-    ctx.log(f"{len(plan.inputs)} columns become {len(plan.outputs)} features for {_MODELS[plan.model]}: {summary}")
+    ctx.log(f"{len(plan.inputs)} columns become {len(plan.outputs)} features for {_MODELS[plan.model_kind]}: {summary}")

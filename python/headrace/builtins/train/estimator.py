@@ -160,7 +160,7 @@ def _find(name: str, place: str) -> Any:
 def _pipeline(config: _Config, plan: FeaturePlan, estimator: Any) -> tuple[Pipeline, list[str]]:
     """The estimator with what it needs before it, and sentences that say so."""
     trees = made_of_trees(f"{type(estimator).__module__}.")
-    scale = not trees and plan.model != "linear" if config.scale is None else config.scale
+    scale = not trees and plan.model_kind != "linear" if config.scale is None else config.scale
     one_hot = (not trees if config.categorical is None else config.categorical == "one_hot") and plan.categorical
     codes = [index for index, output in enumerate(plan.outputs) if output in plan.categorical]
     numbers = [index for index in range(len(plan.outputs)) if index not in codes or not one_hot]
@@ -171,7 +171,7 @@ def _pipeline(config: _Config, plan: FeaturePlan, estimator: Any) -> tuple[Pipel
             ("impute", SimpleImputer(strategy=config.impute, fill_value=0 if config.impute == "constant" else None,
                                      keep_empty_features=True))
         )  # fmt: skip
-        if plan.model != "linear":  # else the plan does so before
+        if plan.model_kind != "linear":  # else the plan does so before
             needs.append(f"missing numbers are replaced inside the model ({config.impute})")
     if scale:
         steps.append(("scale", StandardScaler()))

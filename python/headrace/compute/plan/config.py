@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
 
 from pydantic import (
     BaseModel,
@@ -57,6 +57,11 @@ def _open_end(value: Any) -> Any:
 _End = Annotated[FiniteFloat | None, BeforeValidator(_open_end)]
 _Share = Annotated[float, Field(ge=0, le=1)]
 
+MOST_OUTPUTS: Final = 2**20
+"""Outputs of a plan, all together."""
+MOST_BUCKETS: Final = 2**24
+"""Codes up to here are whole numbers of float32."""
+
 _IMPUTE = Field(
     default=None,
     description="What stands for a missing value: median, mean or most_frequent of the training rows, a number, or "
@@ -70,7 +75,7 @@ _SCALE = Field(
 _SIZE = Field(
     default=None,
     ge=1,
-    le=2**24,
+    le=MOST_BUCKETS,
     description="Outputs of hash (default 16) and of text (default 256), or buckets of bucket (default 1024).",
 )
 _SIGNED = Field(
@@ -83,6 +88,11 @@ _SMOOTH: Any = Field(
     description="target: how far the mean of a value is drawn to that of all rows: auto (empirical Bayes, by the "
     "variances within and between), or a number of rows. As scikit-learn's TargetEncoder.",
 )
+
+
+def _check_size(treat_as: str | None, size: int | None) -> None:
+    if treat_as in ("hash", "text") and (size or 0) > MOST_OUTPUTS:
+        raise ValueError(f"{treat_as} gives at most {MOST_OUTPUTS} outputs, found size = {size}")
 
 
 class _Strict(BaseModel):
@@ -153,6 +163,7 @@ class ColumnConfig(_Sparse):
     def _sound(self) -> ColumnConfig:
         if self.clip is not None and self.clip_quantiles is not None:
             raise ValueError("`clip` and `clip_quantiles` exclude each other")
+        _check_size(self.treat_as, self.size)
         for ends in (self.clip, self.clip_quantiles, self.ngrams):
             if ends is not None and None not in ends and ends[0] > ends[1]:  # type: ignore[operator]  # no None left
                 raise ValueError(f"{list(ends)} does not ascend")
@@ -176,6 +187,11 @@ class CrossConfig(_Sparse):
     smooth: Literal["auto"] | Annotated[FiniteFloat, Field(ge=0)] = _SMOOTH
     max_categories: int | None = Field(default=None, ge=1, le=1_000_000, description="As for all columns.")
     min_category_count: int | None = Field(default=None, ge=1, description="As for all columns.")
+
+    @model_validator(mode="after")
+    def _sound(self) -> CrossConfig:
+        _check_size(self.treat_as, self.size)
+        return self
 
 
 class DifferenceConfig(_Sparse):
@@ -204,7 +220,7 @@ class FeatureConfig(_Strict):
     time, duration), `regex:PATTERN` (matches the whole name), or `name:NAME` for a name that looks like one of these.
     """
 
-    model: ModelKind | None = Field(
+    model_kind: ModelKind | None = Field(
         default=None,
         json_schema_extra={"asked_of": "features_for"},
         description="What `auto` chooses for. trees: missing values stay, categories are codes. linear: numbers are "
@@ -322,10 +338,18 @@ def column_configs(columns: Mapping[str, ColumnConfig], families: Mapping[str, F
                         place=f"[features] columns.{selector}",
                         hint=f"Say it once more by exact name: columns.{name!r}.{key}.",
                     )
-    return {
-        name: ColumnConfig.model_validate({key: value for key, (_, _, value) in keys.items()})
-        for name, keys in found.items()
-    }
+    merged: dict[str, ColumnConfig] = {}
+    for name, keys in found.items():
+        try:
+            merged[name] = ColumnConfig.model_validate({key: value for key, (_, _, value) in keys.items()})
+        except ValidationError as error:
+            told = sorted({selector for _, selector, _ in keys.values()})
+            raise ConfigError(
+                f"what {' and '.join(map(repr, told))} say of the column {name!r} does not fit together: "
+                f"{error.errors()[0]['msg']}",
+                place="[features] columns",
+            ) from error
+    return merged
 
 
 def named_exactly(columns: Mapping[str, ColumnConfig], name: str) -> bool:

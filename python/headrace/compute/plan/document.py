@@ -79,17 +79,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from headrace import _core
-from headrace.compute.plan.config import Part  # noqa: TC001  # pydantic reads it at run time
+from headrace.compute.plan.config import MOST_BUCKETS, MOST_OUTPUTS, Part
 from headrace.errors import ModelFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT: Final = 2
-MOST_BUCKETS: Final = 2**24
-"""Codes up to here are whole numbers of float32."""
-MOST_OUTPUTS: Final = 2**20
-"""Outputs of a plan, all together."""
 
 
 class _Part(BaseModel):

@@ -201,9 +201,9 @@ class FeaturePlan:
         return tuple(name for step in self._plan.steps if step.op in ("category", "bucket") for name in step.gives)
 
     @property
-    def model(self) -> ModelKind:
+    def model_kind(self) -> ModelKind:
         """The kind of model that the features were chosen for: `trees` or `linear`."""
-        return "linear" if self._plan.config.get("model") == "linear" else "trees"
+        return "linear" if self._plan.config.get("model_kind") == "linear" else "trees"
 
     @property
     def target(self) -> str:

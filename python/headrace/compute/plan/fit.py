@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, cast
 
 from headrace.compute.plan.config import (
+    MOST_OUTPUTS,
     ColumnConfig,
     FeatureConfig,
     TreatAs,
@@ -14,7 +15,7 @@ from headrace.compute.plan.config import (
     select,
 )
 from headrace.compute.plan.context import Names, Shared, Subject, dull
-from headrace.compute.plan.document import Choice, Column, DifferenceStep, PlanDocument, Step, Transform
+from headrace.compute.plan.document import Choice, DifferenceStep, PlanDocument, Step, Transform
 from headrace.compute.plan.encoding import Encoded, Labels
 from headrace.compute.plan.fit_keys import fit_keys, fit_text
 from headrace.compute.plan.fit_values import fit_bins, fit_boolean, fit_duration, fit_number, fit_time
@@ -22,7 +23,7 @@ from headrace.compute.plan.keys import cross_text, key_text
 from headrace.compute.plan.nearest import did_you_mean
 from headrace.compute.plan.read import column_of
 from headrace.compute.plan.target import encode_target, fit_target
-from headrace.compute.plan.transforms import raw_inputs
+from headrace.compute.plan.transforms import about_column, raw_inputs
 from headrace.compute.plan.types import Family, family, time_zone, type_name
 from headrace.compute.plan.values import difference
 from headrace.errors import ConfigError, DataError
@@ -88,7 +89,7 @@ def fit(
     not_features = _excluded(settings, families, target)
     own = column_configs(settings.columns, families)
     labels = Labels.of(encode_target(column_of(frame, target), label), label)
-    shared = Shared(settings, settings.model or "trees", label, labels, Names(frame.columns))
+    shared = Shared(settings, settings.model_kind or "trees", label, labels, Names(frame.columns))
     choices: list[Choice] = []
     steps: list[Step] = []
     for series in frame.get_columns():
@@ -112,9 +113,12 @@ def fit(
         steps += made
     if not steps:
         _refuse_nothing(frame, choices)
+    _check_number(steps)
     read = {name for step in steps for name in step.reads}
     plan = PlanDocument.make(
-        inputs=raw_inputs((_column(series) for series in frame.get_columns() if series.name in read), transforms),
+        inputs=raw_inputs(
+            (about_column(series.name, series) for series in frame.get_columns() if series.name in read), transforms
+        ),
         transforms=tuple(transforms),
         steps=tuple(steps),
         target=label,
@@ -122,11 +126,6 @@ def fit(
         config=settings.given(),
     )
     return Fitted(plan, labels, settings.folds, tuple(shared.encoded))
-
-
-def _column(series: pl.Series) -> Column:
-    missing = bool(series.null_count()) or (series.dtype.is_float() and bool(series.is_nan().any()))
-    return Column(name=series.name, type=type_name(series.dtype), nullable=missing)
 
 
 def _excluded(settings: FeatureConfig, families: Mapping[str, Family], target: str) -> dict[str, str]:
@@ -155,6 +154,18 @@ def _refuse_nothing(frame: pl.DataFrame, choices: list[Choice]) -> None:
         f"no column is left to be a feature; dropped were:{lines}{more}",
         hint='Keep one all the same with `columns.NAME.treat_as = "category"` (or number, time, ...) in [features].',
     )
+
+
+def _check_number(steps: Sequence[Step]) -> None:
+    outputs = [len(step.gives) for step in steps]
+    if sum(outputs) > MOST_OUTPUTS:
+        widest = steps[outputs.index(max(outputs))]
+        raise ConfigError(
+            f"the plan would have {sum(outputs):,} outputs, and {MOST_OUTPUTS:,} are possible; {max(outputs):,} come "
+            f"from {', '.join(map(repr, widest.reads))} ({widest.op})",
+            place="[features]",
+            hint="Give it a smaller `size` or `max_categories`.",
+        )
 
 
 def _choose(column: Subject) -> Choice:
