@@ -76,7 +76,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
 from headrace import _core
 from headrace.compute.plan.config import MOST_BUCKETS, MOST_OUTPUTS, Part
@@ -86,6 +86,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT: Final = 2
+
+_Real = Annotated[FiniteFloat, AfterValidator(lambda value: value + 0.0)]
+"""A constant: finite, and never minus zero."""
 
 
 class _Part(BaseModel):
@@ -118,8 +121,8 @@ class Transform(_Part):
 class Scaling(_Part):
     """The quantity less `center`, divided by `scale`."""
 
-    center: FiniteFloat
-    scale: Annotated[FiniteFloat, Field(gt=0)]
+    center: _Real
+    scale: Annotated[_Real, Field(gt=0)]
 
 
 class _OneInput(_Part):
@@ -159,9 +162,9 @@ class NumberStep(_OneInput):
     """A number, as it is or conditioned."""
 
     op: Literal["number"] = "number"
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     indicator: str | None = None
-    clip: tuple[FiniteFloat | None, FiniteFloat | None] | None = None
+    clip: tuple[_Real | None, _Real | None] | None = None
     log: bool = False
     scaling: Scaling | None = None
 
@@ -175,15 +178,15 @@ class BooleanStep(_OneInput):
     """False and true as 0 and 1."""
 
     op: Literal["boolean"] = "boolean"
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
 
 
 class BinsStep(_OneInput):
     """A number as the position among edges."""
 
     op: Literal["bins"] = "bins"
-    edges: tuple[FiniteFloat, ...]
-    impute: FiniteFloat | None = None
+    edges: tuple[_Real, ...]
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 
@@ -214,7 +217,7 @@ class FrequencyStep(_KeyedOnce):
     op: Literal["frequency"] = "frequency"
     counts: tuple[tuple[str, int], ...]
     rows: int = Field(ge=1)
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 
@@ -223,9 +226,9 @@ class TargetStep(_Keyed):
 
     op: Literal["target"] = "target"
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
-    encodings: tuple[tuple[str, tuple[FiniteFloat, ...]], ...]
-    missing: tuple[FiniteFloat, ...]
-    unseen: tuple[FiniteFloat, ...]
+    encodings: tuple[tuple[str, tuple[_Real, ...]], ...]
+    missing: tuple[_Real, ...]
+    unseen: tuple[_Real, ...]
     scaling: tuple[Scaling, ...] | None = None
 
     @property
@@ -282,7 +285,7 @@ class TimePartStep(_OneInput):
     op: Literal["time_part"] = "time_part"
     part: Part
     time_zone: str | None
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 
@@ -294,15 +297,15 @@ class TimeCycleStep(_OneInput):
     time_zone: str | None
     wave: Literal["sin", "cos"]
     first: int
-    table: tuple[FiniteFloat, ...]
-    impute: FiniteFloat | None = None
+    table: tuple[_Real, ...]
+    impute: _Real | None = None
 
 
 class SecondsStep(_OneInput):
     """A duration in seconds."""
 
     op: Literal["seconds"] = "seconds"
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 
@@ -311,7 +314,7 @@ class DifferenceStep(_KeyedOnce):
 
     op: Literal["difference"] = "difference"
     inputs: tuple[str, str]
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 

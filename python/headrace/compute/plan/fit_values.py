@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.compute.plan.context import dull
 from headrace.compute.plan.document import (
@@ -61,14 +61,15 @@ def fit_number(column: Subject) -> Choice:
             return column.dropped(reason)
     clip = quantiles(exact, config.clip_quantiles) if config.clip_quantiles else config.clip
     missing = np.isnan(exact)
-    blank = NumberStep(input=column.name, output=column.name, clip=clip, log=config.log)
     filler, _ = column.shared.finish(exact, config.impute, "none")
-    blank = blank.model_copy(update={"impute": filler})
-    _, scaling = column.shared.finish(conditioned(column.series, blank), "none", config.scale)
+    about: dict[str, Any] = {"clip": clip, "log": config.log, "impute": filler}
+    step = NumberStep(input=column.name, output=column.name, **about)
+    _, scaling = column.shared.finish(conditioned(column.series, step), "none", config.scale)
     wanted = config.indicator if config.indicator is not None else column.linear and bool(missing.any())
     indicator = column.derived(".missing") if wanted else None
-    column.steps.append(blank.model_copy(update={"scaling": scaling, "indicator": indicator}))
-    notes = [f"{type_name(column.series.dtype)}, {', '.join(_conditions(column.steps[0])) or 'as it is'}"]
+    step = NumberStep(input=column.name, output=column.name, scaling=scaling, indicator=indicator, **about)
+    column.steps.append(step)
+    notes = [f"{type_name(column.series.dtype)}, {', '.join(_conditions(step)) or 'as it is'}"]
     if infinite := int(np.isinf(rounded).sum()):
         notes.append(f"{infinite} infinite in float32")
     with np.errstate(invalid="ignore"):
@@ -78,10 +79,8 @@ def fit_number(column: Subject) -> Choice:
     return column.kept("number", notes)
 
 
-def _conditions(step: Step) -> list[str]:
+def _conditions(step: NumberStep) -> list[str]:
     """What is done to a number, in words."""
-    if not isinstance(step, NumberStep):
-        return []
     words = [f"missing as {step.impute:g}"] if step.impute is not None else []
     if step.clip:
         low, high = ("open" if end is None else f"{end:g}" for end in step.clip)
