@@ -1,7 +1,8 @@
 """headrace: MLOps level 2 in one `pip install`.
 
 The public names, each imported on first use so that `import headrace` stays fast. Everything that is not listed in
-`__all__`, or in the `__all__` of `headrace.errors`, `headrace.metrics` and `headrace.testing`, is private.
+`__all__`, or in the `__all__` of `headrace.drift`, `headrace.errors`, `headrace.metrics` and `headrace.testing`, is
+private.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headrace.compute import drift as drift
     from headrace.compute import metrics as metrics
     from headrace.compute.dataset import Dataset as Dataset
     from headrace.compute.inference import Predictor as Predictor
@@ -80,7 +82,7 @@ _WHERE = {
     ),
 }
 
-__all__ = sorted([*_WHERE, "__version__", "errors", "metrics"])  # noqa: PLE0605  # a list; ruff cannot see through sorted()
+__all__ = sorted([*_WHERE, "__version__", "drift", "errors", "metrics"])  # noqa: PLE0605  # a list; ruff cannot see through sorted()
 
 
 def __getattr__(name: str) -> Any:
@@ -88,6 +90,8 @@ def __getattr__(name: str) -> Any:
         value = getattr(importlib.import_module(_WHERE[name]), name)
     elif name == "errors":
         value = importlib.import_module("headrace.errors")
+    elif name == "drift":
+        value = importlib.import_module("headrace.compute.drift")
     elif name == "metrics":
         value = importlib.import_module("headrace.compute.metrics")
     elif name == "__version__":

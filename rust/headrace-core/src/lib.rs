@@ -5,10 +5,10 @@
 //! lives here.
 //!
 //! One noun a file:
+//! - [`drift`]: has a distribution changed, by how much, and how sure is that.
 //! - [`hash`]: the content hash of a frame.
 //! - [`murmur`]: the hash of features.
 //! - [`profile`]: what a reference looked like, and what was counted on its bins since.
-//! - [`plan`]: the feature plan, from raw rows to what a model takes.
 //! - [`sparse`]: rows with few values other than zero.
 //! - [`text`]: texts as rows of hashed tokens.
 //! - [`value`]: how a value is written where values are compared as text.
@@ -21,10 +21,10 @@ compile_error!(
     "headrace hashes Arrow buffers as they lie in memory, and its hashes are defined on little-endian values"
 );
 
+pub mod drift;
 pub mod error;
 pub mod hash;
 pub mod murmur;
-pub mod plan;
 pub mod profile;
 pub mod sparse;
 pub mod text;

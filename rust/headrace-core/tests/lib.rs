@@ -7,4 +7,3 @@
 )]
 
 mod hash;
-mod profile;

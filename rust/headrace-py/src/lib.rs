@@ -4,10 +4,10 @@
 
 #[allow(dead_code, reason = "it is here before those who use it")]
 mod array;
+mod drift;
 mod error;
 mod frame;
 mod hash;
-mod plan;
 mod text;
 
 use pyo3::prelude::*;
@@ -15,9 +15,9 @@ use pyo3::prelude::*;
 #[pymodule(gil_used = false)]
 mod _core {
     #[pymodule_export]
-    use super::hash::frame_digest;
+    use super::drift::{drift_compare, drift_counts, drift_ks_bounds, drift_samples};
     #[pymodule_export]
-    use super::plan::{Plan, plan_fingerprint};
+    use super::hash::frame_digest;
     #[pymodule_export]
     use super::text::{TextVectorizer, english_stop_words, text_unicode_version};
 }

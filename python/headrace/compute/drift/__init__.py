@@ -1,0 +1,59 @@
+"""Drift: whether a stream or a sample changed.
+
+Public as `headrace.drift`. `ks_2samp` and its kin compare raw samples, `compare_counts` counts that are there already.
+Everything is imported on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from headrace.compute.drift.categories import chi2 as chi2
+    from headrace.compute.drift.categories import g_test as g_test
+    from headrace.compute.drift.categories import hellinger as hellinger
+    from headrace.compute.drift.categories import jensenshannon as jensenshannon
+    from headrace.compute.drift.categories import l_infinity as l_infinity
+    from headrace.compute.drift.categories import psi as psi
+    from headrace.compute.drift.categories import total_variation as total_variation
+    from headrace.compute.drift.compare import CountedColumn as CountedColumn
+    from headrace.compute.drift.compare import compare_counts as compare_counts
+    from headrace.compute.drift.numbers import cramervonmises_2samp as cramervonmises_2samp
+    from headrace.compute.drift.numbers import energy as energy
+    from headrace.compute.drift.numbers import ks_2samp as ks_2samp
+    from headrace.compute.drift.numbers import kuiper_2samp as kuiper_2samp
+    from headrace.compute.drift.numbers import wasserstein as wasserstein
+    from headrace.compute.drift.report import ColumnDrift as ColumnDrift
+    from headrace.compute.drift.report import DriftPart as DriftPart
+    from headrace.compute.drift.report import DriftReport as DriftReport
+    from headrace.compute.drift.report import Statistic as Statistic
+    from headrace.compute.drift.vectors import mmd as mmd
+
+_WHERE = {
+    **dict.fromkeys(
+        ("chi2", "g_test", "hellinger", "jensenshannon", "l_infinity", "psi", "total_variation"),
+        "headrace.compute.drift.categories",
+    ),
+    **dict.fromkeys(("CountedColumn", "compare_counts"), "headrace.compute.drift.compare"),
+    **dict.fromkeys(
+        ("cramervonmises_2samp", "energy", "ks_2samp", "kuiper_2samp", "wasserstein"), "headrace.compute.drift.numbers"
+    ),
+    **dict.fromkeys(("ColumnDrift", "DriftPart", "DriftReport", "Statistic"), "headrace.compute.drift.report"),
+    "mmd": "headrace.compute.drift.vectors",
+}
+
+__all__ = sorted(_WHERE)  # noqa: PLE0605  # a list; ruff cannot see through sorted()
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _WHERE:
+        msg = f"module 'headrace.drift' has no attribute {name!r}"
+        raise AttributeError(msg)
+    value = getattr(importlib.import_module(_WHERE[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

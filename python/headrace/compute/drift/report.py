@@ -1,0 +1,214 @@
+"""What a comparison says: frozen values, as JSON, and as a page in a notebook."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from headrace.types import JSON
+
+Verdict = Literal["drift", "no drift", "not enough data"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statistic:
+    """One statistic of two samples.
+
+    Attributes
+    ----------
+    name
+        Such as `"ks"` or `"psi"`.
+    statistic
+        Its value. NaN where a side has no values.
+    pvalue
+        Probability of a value at least as large if both samples came from one distribution; None if none is computed.
+    low, high
+        One-sided confidence bounds of the true value, at the level that was asked for (95 %) each; None if none are.
+    bound
+        So much may binning hide: with every value known the statistic would lie within `statistic` ± `bound`. 0 for raw
+        samples.
+    detectable
+        The size that these numbers of rows show with the stated power (80 %) at the stated level (5 %); None if
+        unknown, infinite if no size would do.
+    n, m
+        Values of the reference and live; effective numbers if rows have weights.
+    method
+        How the p-value came about.
+    """
+
+    name: str
+    statistic: float
+    pvalue: float | None
+    low: float | None
+    high: float | None
+    bound: float
+    detectable: float | None
+    n: float
+    m: float
+    method: str
+
+
+@dataclass(frozen=True, slots=True)
+class DriftPart:
+    """One thing that can have changed about a column: its `values`, or the rate of `null`, `nan` or `unseen` ones.
+
+    `size` is the estimated change, `low` and `high` its one-sided confidence bounds, what bins hide included; `delta`
+    is the size up to which a change does not matter, `pvalue` that of "it is at most delta", and `detectable` the
+    change that would be called drift with the stated power.
+    """
+
+    name: str
+    size: float
+    low: float
+    high: float
+    delta: float
+    pvalue: float
+    detectable: float
+
+
+@dataclass(frozen=True, slots=True)
+class ColumnDrift:
+    """What is said about one column.
+
+    Attributes
+    ----------
+    name, kind
+        The column, and whether it is `"ordered"`, `"nominal"` or `"embedding"`.
+    verdict
+        `"drift"`: some part changed by more than its delta, at a false discovery rate of alpha over all columns.
+        `"no drift"`: every part changed by less than its delta, with confidence 1 - alpha. Else `"not enough data"`.
+    effect
+        The part that the verdict rests on: the clearest one, or else the largest.
+    pvalue
+        Of "nothing changed"; with many rows something always has, so no verdict is taken from it.
+    pvalue_delta, pvalue_adjusted
+        Of "nothing changed by more than delta", alone and among all columns.
+    importance, rank
+        The weight that was given, and the place by verdict, then size times importance; 1 is first.
+    rows, values
+        Rows of the reference and live, and those with a value.
+    statistics, parts
+        By name.
+    """
+
+    name: str
+    kind: str
+    verdict: Verdict
+    effect: DriftPart
+    pvalue: float
+    pvalue_delta: float
+    pvalue_adjusted: float
+    importance: float
+    rank: int
+    rows: tuple[float, float]
+    values: tuple[float, float]
+    statistics: dict[str, Statistic]
+    parts: dict[str, DriftPart]
+
+
+@dataclass(frozen=True, slots=True)
+class DriftReport:
+    """All columns, first those that drifted, each by size times importance.
+
+    `settings` holds what was asked: `delta`, `delta_rate`, `alpha`, `power`, `draws` and `correction`.
+    """
+
+    columns: tuple[ColumnDrift, ...]
+    settings: dict[str, Any]
+
+    @property
+    def drifted(self) -> tuple[str, ...]:
+        """Names of the columns whose verdict is drift, in the order of their rank."""
+        return tuple(column.name for column in self.columns if column.verdict == "drift")
+
+    @property
+    def undecided(self) -> tuple[str, ...]:
+        """Names of the columns for which there are not enough data."""
+        return tuple(column.name for column in self.columns if column.verdict == "not enough data")
+
+    def __getitem__(self, name: str) -> ColumnDrift:
+        for column in self.columns:
+            if column.name == name:
+                return column
+        raise KeyError(name)
+
+    def __iter__(self) -> Iterator[ColumnDrift]:
+        return iter(self.columns)
+
+    def __len__(self) -> int:
+        return len(self.columns)
+
+    def to_dict(self) -> dict[str, JSON]:
+        """Plain values; what is not a number, or infinite, is None."""
+        plain: dict[str, JSON] = _plain({"settings": self.settings, "columns": [asdict(c) for c in self.columns]})
+        return plain
+
+    def to_json(self) -> str:
+        return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
+
+    def __str__(self) -> str:
+        width = max((len(column.name) for column in self.columns), default=6)
+        head = (
+            f"{'column':<{width}}  {'verdict':<15}  {'what':<7}  {'size':>6}  {'at least':>8}  {'delta':>6}  "
+            f"{'p adj.':>7}"
+        )
+        lines = [
+            f"{c.name:<{width}}  {c.verdict:<15}  {c.effect.name:<7}  {_short(c.effect.size):>6}  "
+            f"{_short(c.effect.low):>8}  {_short(c.effect.delta):>6}  {_small(c.pvalue_adjusted):>7}"
+            for c in self.columns
+        ]
+        return "\n".join([head, *lines])
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        heads = (
+            "column",
+            "verdict",
+            "what changed",
+            "size",
+            "at least",
+            "at most",
+            "delta",
+            "visible from",
+            "p adjusted",
+        )
+        colours = {"drift": "#b3261e", "no drift": "#1b6e3c", "not enough data": "#6b6b6b"}
+        rows = []
+        for column in self.columns:
+            part = column.effect
+            cells = [
+                escape(column.name),
+                f'<b style="color:{colours[column.verdict]}">{column.verdict}</b>',
+                escape(part.name),
+                *(_short(v) for v in (part.size, part.low, part.high, part.delta, part.detectable)),
+                _small(column.pvalue_adjusted),
+            ]
+            rows.append("<tr>" + "".join(f"<td>{cell}</td>" for cell in cells) + "</tr>")
+        header = "".join(f"<th>{head}</th>" for head in heads)
+        caption = f"{len(self.drifted)} of {len(self.columns)} columns drifted"
+        body = "".join(rows)
+        return f"<table><caption>{caption}</caption><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
+
+
+def _short(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.3f}"
+
+
+def _small(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.001 else f"{value:.0e}"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
