@@ -11,6 +11,7 @@ import importlib
 import io
 import re
 import tokenize
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -156,3 +157,11 @@ def _strings_and_comments(text: str) -> Iterator[tuple[tuple[int, int], tuple[in
     for token in tokenize.generate_tokens(io.StringIO(text).readline):
         if token.type in kinds:
             yield token.start, token.end
+
+
+def test_the_lock_of_the_rust_benches_knows_what_the_core_depends_on() -> None:
+    """They are a workspace of their own, built with `--locked`: a new dependency of the core goes into both locks."""
+    wanted = set(tomllib.loads((ROOT / "rust/headrace-core/Cargo.toml").read_text())["dependencies"])
+    lock = tomllib.loads((ROOT / "benches/rust/Cargo.lock").read_text())
+    (core,) = (package for package in lock["package"] if package["name"] == "headrace-core")
+    assert set(core["dependencies"]) == wanted, "cargo update -w --offline --manifest-path benches/rust/Cargo.toml"

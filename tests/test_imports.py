@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import statistics
+import resource
 import subprocess
 import sys
 import time
@@ -58,15 +58,24 @@ def test_a_run_that_has_nothing_to_do_imports_no_frames(tmp_path: Path) -> None:
 
 
 def test_import_headrace_within_its_budget() -> None:
-    """At most 60 ms on top of a bare interpreter; medians of runs in turn."""
+    """At most 60 ms on top of a bare interpreter: of the processor, which others' work does not touch, and of any time.
 
-    def seconds(code: str) -> float:
-        began = time.perf_counter()
+    The clock counts what others do as well; of several, in turn, the quickest of each knows least of it.
+    """
+
+    def seconds(code: str) -> tuple[float, float]:
+        began, before = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
         subprocess.run([sys.executable, "-c", code], check=True)
-        return time.perf_counter() - began
+        took, after = time.perf_counter() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime, took
 
-    pairs = [(seconds("import headrace"), seconds("pass")) for _ in range(7)]
-    assert statistics.median(a - b for a, b in pairs) <= 0.060
+    def least(runs: list[tuple[float, float]]) -> tuple[float, float]:
+        return min(busy for busy, _ in runs), min(took for _, took in runs)
+
+    pairs = [(seconds("import headrace"), seconds("pass")) for _ in range(9)]
+    (busy, took), (bare_busy, bare) = least([ours for ours, _ in pairs]), least([others for _, others in pairs])
+    assert busy - bare_busy <= 0.060
+    assert took - bare <= 0.060 * max(1.0, bare / bare_busy)  # a busy machine stretches both alike
 
 
 def test_public_names_exist_and_are_few() -> None:

@@ -1,14 +1,15 @@
 """The extension module. Only `headrace.compute` imports it; its functions are documented there."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Self, final
+from typing import Any, Literal, Self, final
 
 import numpy as np
-from numpy.typing import NDArray
+import numpy.typing as npt
 
 from headrace.types import SupportsArrowStream
 
 __all__ = [
+    "Plan",
     "TextVectorizer",
     "drift_compare",
     "drift_counts",
@@ -16,6 +17,7 @@ __all__ = [
     "drift_samples",
     "english_stop_words",
     "frame_digest",
+    "plan_fingerprint",
     "text_unicode_version",
 ]
 
@@ -47,11 +49,28 @@ class TextVectorizer:
 def english_stop_words() -> list[str]: ...
 def text_unicode_version() -> str: ...
 def frame_digest(frame: SupportsArrowStream, *, threads: int | None = None) -> str: ...
+def plan_fingerprint(document_json: str) -> str: ...
+
+@final
+class Plan:
+    def __new__(cls, document_json: str) -> Self: ...
+    @property
+    def outputs(self) -> list[str]: ...
+    @property
+    def fingerprint(self) -> str: ...
+    def matrix(
+        self, frame: SupportsArrowStream, *, order: Literal["C", "F"] = "C", threads: int | None = None
+    ) -> npt.NDArray[np.float32]: ...
+    def sparse(
+        self, frame: SupportsArrowStream, *, threads: int | None = None
+    ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]: ...
+    def row(self, json: bytes) -> npt.NDArray[np.float32]: ...
+
 def drift_compare(columns: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, Any]]: ...
 def drift_counts(
     statistic: str,
-    reference: NDArray[np.uint64],
-    live: NDArray[np.uint64],
+    reference: npt.NDArray[np.uint64],
+    live: npt.NDArray[np.uint64],
     *,
     least_expected: float = 5.0,
     base: float = 2.0,
@@ -59,8 +78,8 @@ def drift_counts(
 def drift_ks_bounds(statistic: float, n: int, m: int) -> tuple[float, float, float]: ...
 def drift_samples(
     statistic: str,
-    reference: NDArray[np.float64],
-    live: NDArray[np.float64],
+    reference: npt.NDArray[np.float64],
+    live: npt.NDArray[np.float64],
     *,
     method: str = "auto",
     threads: int = 1,

@@ -60,6 +60,7 @@ def shop() -> Case:
                 "colour": holes(word, chance),
                 "member": holes([chance.random() < 0.5 for _ in range(600)], chance),
                 "country": ["NZ"] * 600,
+                "fax": pl.Series([None] * 600, dtype=pl.String),
                 "returned": ["yes" if s > 0 else "no" for s in score],
             }
         ),

@@ -193,3 +193,43 @@ def test_a_wrong_shared_key_is_at_its_line() -> None:
     with pytest.raises(ConfigError, match="key 'target'") as caught:
         graph_of(parse(tomllib.loads(text), path=Path("headrace.toml"), text=text))
     assert caught.value.place == "headrace.toml:3"
+
+
+# --- what one stage asks of those that take its outputs ---------------------------------------------------------------
+
+
+class AskingConfig(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_kind: str | None = Field(None, json_schema_extra={"asked_of": "features_for"})
+
+
+class Asking(_Base):
+    Config = AskingConfig
+
+    def run(self, ctx: StageContext) -> Dataset: ...
+
+
+class Answering(_Base):
+    @staticmethod
+    def features_for(config: Config) -> str:
+        return "trees" if config.leaves > 31 else "linear"
+
+    def run(self, ctx: StageContext, dataset: Dataset) -> Model: ...
+
+
+CLASSES |= {"asking": Asking, "answering": Answering}
+
+
+def test_a_key_that_the_spec_leaves_out_is_answered_by_who_takes_the_output() -> None:
+    assert graph(a={"use": "asking"}, b={"use": "answering"})["a"].config.model_kind == "linear"
+    assert graph(a={"use": "asking"}, b={"use": "answering", "leaves": 60})["a"].config.model_kind == "trees"
+    said = graph(a={"use": "asking", "model_kind": "mine"}, b={"use": "answering"})
+    assert said["a"].config.model_kind == "mine"
+
+
+def test_without_an_answer_or_with_two_the_default_stands() -> None:
+    assert graph(a={"use": "asking"}, b={"use": "enrich"})["a"].config.model_kind is None
+    two = graph(a={"use": "asking"}, b={"use": "answering"}, c={"use": "answering", "leaves": 60})
+    assert two["a"].config.model_kind is None
+    same = graph(a={"use": "asking"}, b={"use": "answering"}, c={"use": "answering", "leaves": 5})
+    assert same["a"].config.model_kind == "linear"

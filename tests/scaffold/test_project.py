@@ -428,7 +428,10 @@ def test_a_class_with_one_row(tmp_path):
 def test_nothing_but_a_target_and_a_name(tmp_path):
     frame = table(mail=pl.Series([f"{i}@example.org" for i in range(ROWS)])).select("mail", "y")
     frame.write_parquet(tmp_path / "d.parquet")
-    assert "no column is left to be a feature" in refused(tmp_path, tmp_path / "d.parquet")
+    said = refused(tmp_path, tmp_path / "d.parquet")
+    assert "no column is left to be a feature" in said
+    assert "d.parquet" in said
+    assert "[features]" not in said  # there is no spec yet
 
 
 @pytest.mark.parametrize("name", ["", "No", "a b", "../x", "x" * 101])

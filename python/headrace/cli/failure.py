@@ -15,7 +15,7 @@ OK, BUG, USAGE, FAILED, REFUSED, STORE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 EXIT_CODES = {
     OK: "done",
     BUG: "a bug of headrace or of a plugin; the message says where the traceback is",
-    USAGE: "wrong usage, a wrong spec, a name that is not known",
+    USAGE: "wrong usage, a wrong spec, a name that is not known or not allowed",
     FAILED: "a stage failed, or the data or a plugin is not as it must be",
     REFUSED: "the gate refused the model (only with --fail-on-gate)",
     STORE: "the store or the registry cannot be read or written, or refuses",

@@ -7,8 +7,8 @@ that type. Everything else is an error that lists the candidates.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import ConfigError, GraphError, PluginConflictError, SpecError
@@ -106,7 +106,29 @@ def build(spec: Spec, resolve: Resolver) -> Graph:
                 inputs[name] = edge
         config = validate_config(spec, stage, contract)
         nodes.append(Node(stage, entry, implementation, contract, config, inputs))
-    return Graph(spec, _ordered(spec, nodes))
+    return Graph(spec, _ordered(spec, [_answered(spec, node, nodes) for node in nodes]))
+
+
+def _answered(spec: Spec, node: Node, nodes: Sequence[Node]) -> Node:
+    """With the keys filled in that the spec leaves out and that those who take the stage's outputs answer.
+
+    A field with `json_schema_extra={"asked_of": NAME}` has the answer of the static method NAME(config) of the stages
+    that are connected to this one and have such a method, if all answer the same. It is part of the config, so the
+    cache keys and `headrace plan` see it.
+    """
+    answers: dict[str, Any] = {}
+    for key, field in node.contract.config.model_fields.items():
+        extra = field.json_schema_extra
+        asked = extra.get("asked_of") if isinstance(extra, dict) else None
+        if not isinstance(asked, str) or key in node.config.model_fields_set:
+            continue
+        takers = [other for other in nodes if any(edge.stage == node.name for edge in other.inputs.values())]
+        found = {getattr(o.implementation, asked)(o.config) for o in takers if hasattr(o.implementation, asked)}
+        if len(found) == 1:
+            answers[key] = found.pop()
+    if not answers:
+        return node
+    return replace(node, config=validate_config(spec, node.spec, node.contract, answers))
 
 
 def _resolved(spec: Spec, stage: StageSpec, resolve: Resolver) -> tuple[StageEntry, type, StageContract]:
@@ -117,12 +139,14 @@ def _resolved(spec: Spec, stage: StageSpec, resolve: Resolver) -> tuple[StageEnt
         raise
 
 
-def validate_config(spec: Spec, stage: StageSpec, contract: StageContract) -> BaseModel:
-    """The stage's own keys, with the shared keys of `[project]`, as its `Config`."""
+def validate_config(
+    spec: Spec, stage: StageSpec, contract: StageContract, answers: Mapping[str, Any] | None = None
+) -> BaseModel:
+    """The stage's own keys, with the shared keys of `[project]` and with what others answer, as its `Config`."""
     from pydantic import ValidationError
 
     fields = contract.config.model_fields
-    values = {k: v for k, v in spec.shared.items() if k in fields} | dict(stage.config)
+    values = dict(answers or {}) | {k: v for k, v in spec.shared.items() if k in fields} | dict(stage.config)
     known = [field.alias or name for name, field in fields.items()]
     for key in stage.config:
         if key not in known and key not in fields:

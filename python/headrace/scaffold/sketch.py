@@ -116,7 +116,11 @@ def sketch(
     best = division.column if division.use == "time" else stated
     parts = recurring_parts(frame[best]) if best is not None and division.use == "time" else None
     config = {} if best is None or parts is None else {"columns": {best: time_config(parts)}}
-    choices = FeaturePlan.fit(judged, target=target, task=inferred, config=config).choices
+    try:
+        choices = FeaturePlan.fit(judged, target=target, task=inferred, config=config).choices
+    except DataError as error:  # its hint speaks of a spec, and there is none yet
+        hint = "Give data with a column that says something about the target."
+        raise DataError(error.message, place=error.place or place, hint=hint) from error
     ids = [c["column"] for c in choices if c["decision"] == "dropped" and _names_rows(judged[c["column"]])]
     if best is not None and best in ids:
         ids.remove(best)

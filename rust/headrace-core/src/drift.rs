@@ -14,6 +14,7 @@ mod judge;
 pub mod kolmogorov;
 mod ordered;
 mod paths;
+mod problem;
 mod rates;
 pub mod samples;
 mod shape;
@@ -29,6 +30,7 @@ use crate::profile::{BinnedColumn, EmbeddedColumn};
 
 pub use column::{ColumnDrift, Measure, Part, Settings, column_drift, embedded_drift};
 pub use judge::{Correction, Verdict, adjust, judge, leading};
+pub use problem::Problem;
 pub use rates::Rates;
 pub use special::chi2_sf;
 
@@ -51,7 +53,7 @@ pub fn compare(
     };
     let known = |name: &String| columns.iter().any(|c| c.name == *name) || embedded.iter().any(|c| c.name == *name);
     if let Some(name) = deltas.keys().filter(|name| !known(name)).min() {
-        return Err(Error::NoSuchColumn { column: name.clone(), what: "a delta" });
+        return Err(Problem::NoSuchColumn { column: name.clone(), what: "a delta" }.into());
     }
     let binned = |column: &BinnedColumn| column_drift(column, &of(&column.name)?);
     let vectors = |column: &EmbeddedColumn| embedded_drift(column, &of(&column.name)?);

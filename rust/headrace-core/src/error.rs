@@ -5,6 +5,9 @@
 
 use arrow_schema::{ArrowError, DataType};
 
+use crate::drift::Problem as DriftProblem;
+use crate::profile::Problem;
+
 /// `Result` with this crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -81,46 +84,127 @@ pub enum Error {
         expected: &'static str,
     },
 
-    /// A sample that is to be compared has no values.
-    #[error("the {side} sample has no values to compare, expected at least one")]
-    EmptySample {
-        /// `reference` or `live`.
-        side: &'static str,
+    /// A feature plan is not valid.
+    #[error("not a valid feature plan: {reason}")]
+    InvalidPlan {
+        /// What is wrong with it.
+        reason: String,
     },
 
-    /// A sample that is to be compared has values that are in no order.
-    #[error("the {side} sample has {count} missing values (NaN or null), which are in no order")]
-    NanInSample {
-        /// `reference` or `live`.
-        side: &'static str,
-        /// How many.
-        count: usize,
+    /// A feature plan of a format that was never released.
+    #[error("the feature plan has format {found} (made by an unreleased headrace), this headrace reads format {reads}")]
+    OldPlan {
+        /// Its format.
+        found: u64,
+        /// The format that is read.
+        reads: u64,
     },
 
-    /// A distance in units of the values is asked for, and a value is infinite.
-    #[error("the {side} sample has infinite values, from which no distance can be measured")]
-    InfiniteInSample {
-        /// `reference` or `live`.
-        side: &'static str,
+    /// A feature plan of a newer format.
+    #[error("the feature plan has format {found} (made by a newer headrace), this headrace reads format {reads}")]
+    NewerPlan {
+        /// Its format.
+        found: String,
+        /// The format that is read.
+        reads: u64,
     },
 
-    /// Something is said about a column that is not there.
-    #[error("there is {what} for the column, but no such column")]
-    NoSuchColumn {
-        /// The name.
+    /// A column that a feature plan reads is not there.
+    #[error("the frame has no column '{}', which the feature plan reads", column.escape_debug())]
+    MissingColumn {
+        /// Name of the column.
         column: String,
-        /// What is said.
-        what: &'static str,
+        /// The nearest names that are there.
+        hint: String,
     },
 
-    /// A setting of drift that cannot be meant.
-    #[error("{name} is {value}, expected {}", drift_range(name))]
-    DriftSetting {
-        /// Its name.
-        name: &'static str,
-        /// What was given.
-        value: f64,
+    /// A column is there twice.
+    #[error("the frame cannot be read: it has the column '{}' twice", column.escape_debug())]
+    ColumnTwice {
+        /// Name of the column.
+        column: String,
     },
+
+    /// A column, or a value of a row, has a type that is neither the plan's nor a declared cast of it.
+    #[error("{what}")]
+    WrongType {
+        /// Name of the column.
+        column: String,
+        /// A row that shows it, from 0.
+        row: Option<usize>,
+        /// What it is, and what was expected.
+        what: String,
+    },
+
+    /// A float in a column of whole numbers is not whole, or too large.
+    #[error("holds {value} ({found}), the feature plan expects whole numbers ({expected})")]
+    NotWhole {
+        /// Name of the column.
+        column: String,
+        /// Number of the row, from 0.
+        row: usize,
+        /// The value.
+        value: String,
+        /// The type of the column.
+        found: String,
+        /// The type in the plan.
+        expected: String,
+    },
+
+    /// A date, datetime or time of day that no calendar or clock has.
+    #[error("holds {value}, which is beyond the calendar")]
+    BeyondCalendar {
+        /// Name of the column.
+        column: String,
+        /// Number of the row, from 0.
+        row: usize,
+        /// The value.
+        value: String,
+    },
+
+    /// A value of a column whose buffers contradict each other, or hold what the type does not allow.
+    #[error("the column's Arrow buffers are damaged: {reason}")]
+    DamagedRow {
+        /// Name of the column.
+        column: String,
+        /// Number of the row, from 0.
+        row: usize,
+        /// What does not fit.
+        reason: String,
+    },
+
+    /// A row of JSON cannot be read.
+    #[error("the row is no JSON object of columns: {reason}")]
+    BadRow {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// A dense matrix would have too many columns.
+    #[error("the feature plan has {columns} outputs, a dense matrix has at most {most}")]
+    TooWide {
+        /// How many.
+        columns: usize,
+        /// At most.
+        most: usize,
+    },
+
+    /// A dense matrix would not fit into memory.
+    #[error("a matrix of {rows} rows and {columns} columns does not fit into memory")]
+    TooLarge {
+        /// Its rows.
+        rows: usize,
+        /// Its columns.
+        columns: usize,
+    },
+
+    /// Something is wrong with a profile or a window.
+    #[error(transparent)]
+    Profile(#[from] Problem),
+
+    /// Nothing can be said about drift from what was given.
+    #[error(transparent)]
+    Drift(#[from] DriftProblem),
 
     /// The operating system gave no threads.
     #[error("cannot start {threads} threads: {reason}")]
@@ -139,57 +223,63 @@ impl Error {
         match self {
             Self::UnsupportedType { column, .. }
             | Self::DamagedColumn { column, .. }
-            | Self::NoSuchColumn { column, .. }
-            | Self::NotText { column, .. } => Some(column_place(column)),
-            Self::NotUtf8 { column: Some(column), row, .. } => Some(format!("{}, row {row}", column_place(column))),
+            | Self::NotText { column, .. }
+            | Self::MissingColumn { column, .. }
+            | Self::ColumnTwice { column }
+            | Self::WrongType { column, row: None, .. } => Some(column_place(column)),
+            Self::NotUtf8 { column: Some(column), row, .. }
+            | Self::WrongType { column, row: Some(row), .. }
+            | Self::NotWhole { column, row, .. }
+            | Self::BeyondCalendar { column, row, .. }
+            | Self::DamagedRow { column, row, .. } => Some(format!("{}, row {row}", column_place(column))),
             Self::NotUtf8 { column: None, row, .. } => Some(format!("row {row}")),
+            Self::InvalidPlan { .. } | Self::OldPlan { .. } | Self::NewerPlan { .. } => Some("feature plan".to_owned()),
+            Self::Profile(problem) => problem.place(),
+            Self::Drift(problem) => problem.place(),
             Self::SchemaMismatch { .. }
             | Self::Producer(_)
             | Self::TooManyValues { .. }
             | Self::TextOption { .. }
-            | Self::EmptySample { .. }
-            | Self::NanInSample { .. }
-            | Self::InfiniteInSample { .. }
-            | Self::DriftSetting { .. }
+            | Self::BadRow { .. }
+            | Self::TooWide { .. }
+            | Self::TooLarge { .. }
             | Self::Threads { .. } => None,
         }
     }
 
     /// The way out, if there is one.
     #[must_use]
-    pub fn hint(&self) -> Option<&'static str> {
+    pub fn hint(&self) -> Option<&str> {
         match self {
             Self::UnsupportedType { .. } => {
                 Some("Cast the column to a plain type (a number, string, binary, date or time, list or struct) first.")
             }
             Self::SchemaMismatch { .. } => Some("Give every batch the same columns and types, in the same order."),
-            Self::DamagedColumn { .. } => {
+            Self::DamagedColumn { .. } | Self::DamagedRow { .. } => {
                 Some("Write the frame anew from its source; whatever produced it broke Arrow's layout rules.")
             }
+            Self::Profile(problem) => problem.hint(),
+            Self::Drift(problem) => problem.hint(),
             Self::NotText { .. } => Some("Cast it to text first, or leave it out."),
             Self::NotUtf8 { .. } => Some("Say which encoding the bytes have, or how to treat those that do not fit."),
-            Self::Producer(_) | Self::TextOption { .. } | Self::DriftSetting { .. } => None,
-            Self::TooManyValues { .. } => Some("Transform the rows in parts."),
-            Self::NoSuchColumn { .. } => Some("Check its spelling, or leave it out."),
-            Self::EmptySample { .. } => Some("Compare where both sides have rows; missing values are no values."),
-            Self::NanInSample { .. } => {
-                Some("Leave them out with missing=\"omit\", and compare how many there are by themselves.")
+            Self::Producer(_) | Self::TextOption { .. } => None,
+            Self::TooManyValues { .. } | Self::TooLarge { .. } => Some("Transform the rows in parts."),
+            Self::InvalidPlan { .. } => {
+                Some("The document is damaged or was changed by hand; take it again from where it was made.")
             }
-            Self::InfiniteInSample { .. } => {
-                Some("Leave them out first, or use a statistic that only looks at the order, such as ks_2samp.")
+            Self::OldPlan { .. } => Some("Fit it again."),
+            Self::NewerPlan { .. } => Some("Upgrade headrace."),
+            Self::MissingColumn { hint, .. } => Some(hint),
+            Self::ColumnTwice { .. } => Some("Rename or drop one of them."),
+            Self::WrongType { .. } => Some("Read or cast the column with the type that it had in training."),
+            Self::NotWhole { .. } => {
+                Some("Fix the value, or fit the plan again on data in which the column is a float.")
             }
+            Self::BeyondCalendar { .. } => Some("Fix the value, or make it null."),
+            Self::BadRow { .. } => Some("Give one object with a value for each column."),
+            Self::TooWide { .. } => Some("Ask for sparse rows, or give the hashed columns fewer outputs."),
             Self::Threads { .. } => Some("Ask for fewer threads."),
         }
-    }
-}
-
-/// What a setting of drift may be.
-fn drift_range(name: &str) -> &'static str {
-    match name {
-        "alpha" => "more than 0 and at most 0.5",
-        "power" => "at least 0.5 and less than 1",
-        "draws" => "19 to 1,000,000",
-        _ => "at least 0 and less than 1",
     }
 }
 

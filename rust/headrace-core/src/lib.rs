@@ -9,6 +9,7 @@
 //! - [`hash`]: the content hash of a frame.
 //! - [`murmur`]: the hash of features.
 //! - [`profile`]: what a reference looked like, and what was counted on its bins since.
+//! - [`plan`]: the feature plan, from raw rows to what a model takes.
 //! - [`sparse`]: rows with few values other than zero.
 //! - [`text`]: texts as rows of hashed tokens.
 //! - [`value`]: how a value is written where values are compared as text.
@@ -25,6 +26,7 @@ pub mod drift;
 pub mod error;
 pub mod hash;
 pub mod murmur;
+pub mod plan;
 pub mod profile;
 pub mod sparse;
 pub mod text;

@@ -7,3 +7,4 @@
 )]
 
 mod hash;
+mod profile;

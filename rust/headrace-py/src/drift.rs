@@ -136,6 +136,7 @@ impl Counted {
             special: Special { null: self.null, nan: self.nan, pos_inf: self.pos_inf, neg_inf: self.neg_inf },
             moments: (moments(self.moments.0), moments(self.moments.1)),
             weighted: None,
+            singletons: None,
         }
     }
 }

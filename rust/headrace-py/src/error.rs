@@ -4,23 +4,33 @@
 //! page that declares exceptions, and no function of `headrace.compute` needs a `try` of its own.
 
 use headrace_core::Error;
+use pyo3::PyTypeInfo;
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 pyo3::import_exception!(headrace.errors, DataError);
+pyo3::import_exception!(headrace.errors, ModelFormatError);
 
-/// `error` as a `DataError` with its place and its hint.
+/// `error` with its place and its hint: a `ModelFormatError` where a feature plan is at fault, else a `DataError`.
 pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
-    data_error(py, &error.to_string(), error.place().as_deref(), error.hint())
+    if error.is_of_plan() {
+        make::<ModelFormatError>(py, &error.to_string(), error.place().as_deref(), error.hint())
+    } else {
+        data_error(py, &error.to_string(), error.place().as_deref(), error.hint())
+    }
 }
 
 /// A `DataError`.
 pub(crate) fn data_error(py: Python<'_>, message: &str, place: Option<&str>, hint: Option<&str>) -> PyErr {
+    make::<DataError>(py, message, place, hint)
+}
+
+fn make<E: PyTypeInfo>(py: Python<'_>, message: &str, place: Option<&str>, hint: Option<&str>) -> PyErr {
     let build = || {
         let keywords = PyDict::new(py);
         keywords.set_item("place", place)?;
         keywords.set_item("hint", hint)?;
-        py.get_type::<DataError>().call((message,), Some(&keywords))
+        py.get_type::<E>().call((message,), Some(&keywords))
     };
     match build() {
         Ok(exception) => PyErr::from_value(exception),

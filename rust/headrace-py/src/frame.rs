@@ -8,6 +8,7 @@
     reason = "the Arrow C data interface is a contract between pointers; this is the one module that holds it"
 )]
 
+use std::collections::HashMap;
 use std::ffi::{CStr, c_int};
 use std::sync::Arc;
 
@@ -16,6 +17,7 @@ use arrow_array::ffi_stream::FFI_ArrowArrayStream;
 use arrow_array::{Array as _, RecordBatch, RecordBatchOptions, StructArray, make_array};
 use arrow_schema::{ArrowError, DataType, Field, Fields, Schema, SchemaRef};
 use headrace_core::error::column_place;
+use headrace_core::plan::{UNREADABLE, WIDE_INTEGER};
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
@@ -39,12 +41,44 @@ enum Source {
 
 /// Opens `frame`, or says why it cannot be read. A stream is consumed.
 pub(crate) fn open(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
-    let batches = open_column(frame)?;
-    if batches.bare { Err(unreadable(frame, "it is a single column", None)) } else { Ok(batches) }
+    rows_of(frame, open_with(frame, |column| Field::try_from(column))?)
 }
 
 /// Opens a frame, or a column by itself, which is then a frame of that one column.
 pub(crate) fn open_column(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
+    open_with(frame, |column| Field::try_from(column))
+}
+
+fn rows_of(frame: &Bound<'_, PyAny>, batches: Batches) -> PyResult<Batches> {
+    if batches.bare { Err(unreadable(frame, "it is a single column", None)) } else { Ok(batches) }
+}
+
+/// The same for a plan, which says itself what is wrong with a column that it reads, and ignores the others: a column that
+/// Arrow does not know is there as one of type Null with the reason, and 128-bit integers are the sixteen bytes they are.
+pub(crate) fn open_for_plan(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
+    let batches = open_with(frame, |column| {
+        let name = column.name().unwrap_or_default().to_owned();
+        let marked = |data_type, key: &str, value: String| {
+            Ok(Field::new(&name, data_type, true).with_metadata(HashMap::from([(key.to_owned(), value)])))
+        };
+        match (column.format(), Field::try_from(column)) {
+            (WIDE_SIGNED, _) => marked(DataType::FixedSizeBinary(16), WIDE_INTEGER, "signed".to_owned()),
+            (WIDE_UNSIGNED, _) => marked(DataType::FixedSizeBinary(16), WIDE_INTEGER, "unsigned".to_owned()),
+            (_, Ok(field)) => Ok(field),
+            (_, Err(error)) => marked(DataType::Null, UNREADABLE, error.to_string()),
+        }
+    })?;
+    rows_of(frame, batches)
+}
+
+/// What polars announces for integers of 128 bits.
+const WIDE_SIGNED: &str = "_pli128";
+const WIDE_UNSIGNED: &str = "_plu128";
+
+fn open_with(
+    frame: &Bound<'_, PyAny>,
+    field: impl Fn(&FFI_ArrowSchema) -> Result<Field, ArrowError>,
+) -> PyResult<Batches> {
     let py = frame.py();
     let (schema, source) = if frame.hasattr(intern!(py, "__arrow_c_stream__"))? {
         let capsule = frame.call_method0(intern!(py, "__arrow_c_stream__")).map_err(|cause| refuse(frame, &cause))?;
@@ -72,7 +106,7 @@ pub(crate) fn open_column(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
         ));
     };
     let bare = schema.format() != "+s";
-    let schema = columns(&schema, bare).map_err(|(reason, column)| unreadable(frame, &reason, column))?;
+    let schema = columns(&schema, bare, field).map_err(|(reason, column)| unreadable(frame, &reason, column))?;
     Ok(Batches { schema, bare, source })
 }
 
@@ -158,10 +192,13 @@ fn last_error(stream: &mut FFI_ArrowArrayStream, code: c_int) -> String {
 }
 
 /// The columns, or what is wrong and with which of them. Of a bare column: that one, nullable whatever it says.
-fn columns(schema: &FFI_ArrowSchema, bare: bool) -> Result<SchemaRef, (String, Option<String>)> {
-    let read = |child: &FFI_ArrowSchema| {
-        Field::try_from(child).map_err(|error| (error.to_string(), child.name().map(str::to_owned)))
-    };
+fn columns(
+    schema: &FFI_ArrowSchema,
+    bare: bool,
+    field: impl Fn(&FFI_ArrowSchema) -> Result<Field, ArrowError>,
+) -> Result<SchemaRef, (String, Option<String>)> {
+    let read =
+        |child: &FFI_ArrowSchema| field(child).map_err(|error| (error.to_string(), child.name().map(str::to_owned)));
     if bare {
         return Ok(Arc::new(Schema::new(vec![read(schema)?.with_nullable(true)])));
     }

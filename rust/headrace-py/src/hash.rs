@@ -13,15 +13,20 @@ use crate::frame;
 #[pyo3(signature = (frame, *, threads = None))]
 pub(crate) fn frame_digest(frame: &Bound<'_, PyAny>, threads: Option<i64>) -> PyResult<String> {
     let py = frame.py();
-    let threads = match threads {
-        None => available_parallelism().unwrap_or(NonZeroUsize::MIN),
-        Some(count) => usize::try_from(count).ok().and_then(NonZeroUsize::new).ok_or_else(|| {
-            data_error(py, &format!("threads is {count}, expected at least 1"), None, Some("Leave it out to use all."))
-        })?,
-    };
+    let threads = count_threads(py, threads)?;
     let batches = frame::open(frame)?;
     let schema = batches.schema();
     py.detach(|| headrace_core::hash::frame_digest(&schema, batches, threads))
         .map(|digest| digest.to_string())
         .map_err(|error| raise(py, &error))
+}
+
+/// How many threads to use: as many as the process may, or as many as were asked for.
+pub(crate) fn count_threads(py: Python<'_>, threads: Option<i64>) -> PyResult<NonZeroUsize> {
+    match threads {
+        None => Ok(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
+        Some(count) => usize::try_from(count).ok().and_then(NonZeroUsize::new).ok_or_else(|| {
+            data_error(py, &format!("threads is {count}, expected at least 1"), None, Some("Leave it out to use all."))
+        }),
+    }
 }

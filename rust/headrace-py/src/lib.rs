@@ -8,6 +8,7 @@ mod drift;
 mod error;
 mod frame;
 mod hash;
+mod plan;
 mod text;
 
 use pyo3::prelude::*;
@@ -18,6 +19,8 @@ mod _core {
     use super::drift::{drift_compare, drift_counts, drift_ks_bounds, drift_samples};
     #[pymodule_export]
     use super::hash::frame_digest;
+    #[pymodule_export]
+    use super::plan::{Plan, plan_fingerprint};
     #[pymodule_export]
     use super::text::{TextVectorizer, english_stop_words, text_unicode_version};
 }

@@ -75,7 +75,7 @@ def test_it_says_what_was_dropped(ctx):
     run(ctx, rows(100).with_columns(c=pl.lit(1)), rows(10).with_columns(c=pl.lit(2)))
     assert any(line.startswith("dropped 'c': constant (1)") for line in ctx.logs)
     assert any(line.startswith("dropped 'id': ") for line in ctx.logs)
-    assert ctx.logs[-1] == "3 columns become 5 features: 1 number, 1 category, 1 time"
+    assert ctx.logs[-1] == "3 columns become 5 features for trees: 1 number, 1 category, 1 time"
     assert ctx.metrics["features"] == [(None, 5.0)]
     ctx.logs.clear()
     wide = rows(100).with_columns(pl.lit(1).alias(f"c{i}") for i in range(300))

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     import polars as pl
 
 _DROPPED_SHOWN: Final = 20
+_MODELS: Final = {"trees": "trees", "linear": "a linear model"}
 
 
 class Features(NamedTuple):
@@ -27,7 +28,8 @@ class PlanFeatures:
     """Decides what each column becomes, from the training rows alone, and applies that to training and validation rows.
 
     The feature frames hold the plan's outputs as Float32 and the target under its own name: class index as Int32, or
-    Float64. What was chosen, and why, is in the plan (`plan.choices`) and in the log.
+    Float64. Target encodings of training rows are cross-fitted: they come from the other folds of the rows, drawn with
+    the project's seed. What was chosen, and why, is in the plan (`plan.choices`) and in the log.
     """
 
     class Config(FeaturePlan.Config):
@@ -73,23 +75,21 @@ class PlanFeatures:
         if task is None:
             task = FeaturePlan.infer_task(rows, target)
             ctx.log(f"the target {target!r} asks for {task}")
-        plan = FeaturePlan.fit(
-            rows,
-            target=target,
-            task=task,
-            config=self.config.model_dump(include=set(FeaturePlan.Config.model_fields)),
-            transforms=ctx.transforms,
+        about = self.config.model_dump(include=set(FeaturePlan.Config.model_fields))
+        plan, made = FeaturePlan.fit_transform(
+            rows, target=target, task=task, config=about, transforms=ctx.transforms, seed=ctx.seed
         )
         ctx.check_cancelled()
         _tell(ctx, plan)
-        made = Features(
+        judged = self._valid_rows(ctx, plan, valid.frame())
+        features = Features(
             plan=plan,
-            train_features=_features(plan, rows),
-            valid_features=_features(plan, self._valid_rows(ctx, plan, valid.frame())),
+            train_features=_dataset(made, plan.encode_target(rows)),
+            valid_features=_dataset(plan.transform(judged), plan.encode_target(judged)),
         )
         ctx.metric("features", len(plan.outputs))
         ctx.metric("dropped_columns", sum(choice["decision"] == "dropped" for choice in plan.choices))
-        return made
+        return features
 
     def _valid_rows(self, ctx: StageContext, plan: FeaturePlan, frame: pl.DataFrame) -> pl.DataFrame:
         """Validation rows whose label the model can know."""
@@ -106,8 +106,8 @@ class PlanFeatures:
         return frame.filter(labels.is_not_null())
 
 
-def _features(plan: FeaturePlan, rows: pl.DataFrame) -> Dataset:
-    return Dataset.from_frame(plan.transform(rows).with_columns(plan.encode_target(rows)))
+def _dataset(features: pl.DataFrame, target: pl.Series) -> Dataset:
+    return Dataset.from_frame(features.with_columns(target))
 
 
 def _tell(ctx: StageContext, plan: FeaturePlan) -> None:
@@ -119,4 +119,4 @@ def _tell(ctx: StageContext, plan: FeaturePlan) -> None:
         ctx.log(f"dropped {len(dropped) - _DROPPED_SHOWN} more columns; the plan names each with the reason")
     kept = Counter(c["decision"] for c in plan.choices if c["decision"] not in ("dropped", "excluded"))
     summary = ", ".join(f"{count} {decision}" for decision, count in kept.items())
-    ctx.log(f"{len(plan.inputs)} columns become {len(plan.outputs)} features: {summary}")
+    ctx.log(f"{len(plan.inputs)} columns become {len(plan.outputs)} features for {_MODELS[plan.model_kind]}: {summary}")

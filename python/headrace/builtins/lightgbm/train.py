@@ -105,6 +105,11 @@ class LightGBMTrainer:
     def __init__(self, config: Config) -> None:
         self.config = config
 
+    @staticmethod
+    def features_for(_: Config) -> Literal["trees"]:
+        """The kind of model that features should be chosen for."""
+        return "trees"
+
     def run(
         self,
         ctx: StageContext,

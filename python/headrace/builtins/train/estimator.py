@@ -23,6 +23,7 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # n
 
 from headrace import FeaturePlan, Model, StageContext, errors
 from headrace.builtins.train.convert import compare, convert
+from headrace.builtins.train.sklearn import made_of_trees
 
 if TYPE_CHECKING:
     from headrace.builtins.train.sklearn import SklearnTrainer
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
 __all__ = ["train"]
 
 _NAME: Final = re.compile(r"sklearn(\.[a-z][a-z0-9_]*)+\.[A-Z][A-Za-z0-9]*")
-_TREES: Final = ("sklearn.tree.", "sklearn.ensemble.")
 _Rows: TypeAlias = npt.NDArray[np.float32]
 
 
@@ -159,9 +159,8 @@ def _find(name: str, place: str) -> Any:
 
 def _pipeline(config: _Config, plan: FeaturePlan, estimator: Any) -> tuple[Pipeline, list[str]]:
     """The estimator with what it needs before it, and sentences that say so."""
-    name = f"{type(estimator).__module__}."
-    trees = name.startswith(_TREES)
-    scale = not trees if config.scale is None else config.scale
+    trees = made_of_trees(f"{type(estimator).__module__}.")
+    scale = not trees and plan.model_kind != "linear" if config.scale is None else config.scale
     one_hot = (not trees if config.categorical is None else config.categorical == "one_hot") and plan.categorical
     codes = [index for index, output in enumerate(plan.outputs) if output in plan.categorical]
     numbers = [index for index in range(len(plan.outputs)) if index not in codes or not one_hot]
@@ -172,7 +171,8 @@ def _pipeline(config: _Config, plan: FeaturePlan, estimator: Any) -> tuple[Pipel
             ("impute", SimpleImputer(strategy=config.impute, fill_value=0 if config.impute == "constant" else None,
                                      keep_empty_features=True))
         )  # fmt: skip
-        needs.append(f"missing numbers are replaced inside the model ({config.impute})")
+        if plan.model_kind != "linear":  # else the plan does so before
+            needs.append(f"missing numbers are replaced inside the model ({config.impute})")
     if scale:
         steps.append(("scale", StandardScaler()))
         needs.append("numbers are scaled to mean 0 and deviation 1 inside the model")

@@ -11,6 +11,11 @@ from headrace import Dataset, FeaturePlan, Model, Params, StageContext, errors
 __all__ = ["SklearnTrainer"]
 
 
+def made_of_trees(name: str) -> bool:
+    """Whether an estimator of that dotted name is a tree or an ensemble of trees."""
+    return name.startswith(("sklearn.tree.", "sklearn.ensemble."))
+
+
 class SklearnTrainer:
     """Trains an estimator of scikit-learn, converts it with skl2onnx, and compares both on adversarial rows.
 
@@ -38,7 +43,8 @@ class SklearnTrainer:
         )
         scale: bool | None = Field(
             default=None,
-            description="Numbers to mean 0 and deviation 1. Default: unless the estimator is made of trees.",
+            description="Numbers to mean 0 and deviation 1. Default: unless the estimator is made of trees, or the "
+            "features were made for a linear model, and are scaled.",
         )
         categorical: Literal["one_hot", "ordinal"] | None = Field(
             default=None, description="What becomes of category codes. Default: ordinal for trees, else one_hot."
@@ -52,6 +58,11 @@ class SklearnTrainer:
 
     def __init__(self, config: Config) -> None:
         self.config = config
+
+    @staticmethod
+    def features_for(config: Config) -> Literal["trees", "linear"]:
+        """The kind of model that features should be chosen for: trees by the module of the estimator, else linear."""
+        return "trees" if made_of_trees(config.estimator or "") else "linear"
 
     def run(
         self,

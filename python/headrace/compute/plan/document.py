@@ -9,7 +9,7 @@ gives columns, which steps read as if they were inputs. A plan that has none is 
 
 A step reads one or more columns and gives one or more float32 outputs. All arithmetic is float64, rounded once to the
 nearest float32 at the end (ties to even; beyond the range: an infinity); every NaN is the quiet NaN 0x7fc00000. What is
-missing is null or a float's NaN. What the steps share:
+missing is null or a float's NaN. A constant of minus zero is zero. What the steps share:
 
 scaling
     The quantity q becomes `(q - center) / scale`.
@@ -73,26 +73,22 @@ difference
 
 from __future__ import annotations
 
-import hashlib
 import json
-from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, NoReturn
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, FiniteFloat, ValidationError
 
-from headrace.compute.plan.config import Part  # noqa: TC001  # pydantic reads it at run time
-from headrace.compute.plan.keys import float_text
-from headrace.compute.plan.types import polars_type
+from headrace import _core
+from headrace.compute.plan.config import MOST_BUCKETS, MOST_OUTPUTS, Part
 from headrace.errors import ModelFormatError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FORMAT: Final = 2
-MOST_BUCKETS: Final = 2**24
-"""Codes up to here are whole numbers of float32."""
-MOST_OUTPUTS: Final = 2**20
-"""Outputs of a plan, all together."""
+
+_Real = Annotated[FiniteFloat, AfterValidator(lambda value: value + 0.0)]
+"""A constant: finite, and never minus zero."""
 
 
 class _Part(BaseModel):
@@ -125,8 +121,8 @@ class Transform(_Part):
 class Scaling(_Part):
     """The quantity less `center`, divided by `scale`."""
 
-    center: FiniteFloat
-    scale: Annotated[FiniteFloat, Field(gt=0)]
+    center: _Real
+    scale: Annotated[_Real, Field(gt=0)]
 
 
 class _OneInput(_Part):
@@ -166,9 +162,9 @@ class NumberStep(_OneInput):
     """A number, as it is or conditioned."""
 
     op: Literal["number"] = "number"
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     indicator: str | None = None
-    clip: tuple[FiniteFloat | None, FiniteFloat | None] | None = None
+    clip: tuple[_Real | None, _Real | None] | None = None
     log: bool = False
     scaling: Scaling | None = None
 
@@ -182,15 +178,15 @@ class BooleanStep(_OneInput):
     """False and true as 0 and 1."""
 
     op: Literal["boolean"] = "boolean"
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
 
 
 class BinsStep(_OneInput):
     """A number as the position among edges."""
 
     op: Literal["bins"] = "bins"
-    edges: tuple[FiniteFloat, ...]
-    impute: FiniteFloat | None = None
+    edges: tuple[_Real, ...]
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 
@@ -221,7 +217,7 @@ class FrequencyStep(_KeyedOnce):
     op: Literal["frequency"] = "frequency"
     counts: tuple[tuple[str, int], ...]
     rows: int = Field(ge=1)
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 
@@ -230,9 +226,9 @@ class TargetStep(_Keyed):
 
     op: Literal["target"] = "target"
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
-    encodings: tuple[tuple[str, tuple[FiniteFloat, ...]], ...]
-    missing: tuple[FiniteFloat, ...]
-    unseen: tuple[FiniteFloat, ...]
+    encodings: tuple[tuple[str, tuple[_Real, ...]], ...]
+    missing: tuple[_Real, ...]
+    unseen: tuple[_Real, ...]
     scaling: tuple[Scaling, ...] | None = None
 
     @property
@@ -289,7 +285,7 @@ class TimePartStep(_OneInput):
     op: Literal["time_part"] = "time_part"
     part: Part
     time_zone: str | None
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 
@@ -301,15 +297,15 @@ class TimeCycleStep(_OneInput):
     time_zone: str | None
     wave: Literal["sin", "cos"]
     first: int
-    table: tuple[FiniteFloat, ...]
-    impute: FiniteFloat | None = None
+    table: tuple[_Real, ...]
+    impute: _Real | None = None
 
 
 class SecondsStep(_OneInput):
     """A duration in seconds."""
 
     op: Literal["seconds"] = "seconds"
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 
@@ -318,7 +314,7 @@ class DifferenceStep(_KeyedOnce):
 
     op: Literal["difference"] = "difference"
     inputs: tuple[str, str]
-    impute: FiniteFloat | None = None
+    impute: _Real | None = None
     scaling: Scaling | None = None
 
 
@@ -404,88 +400,27 @@ class PlanDocument(_Part):
 
 def fingerprint(document: Mapping[str, Any]) -> str:
     """SHA-256 over the executable part, as 64 hexadecimal digits."""
-    part = {key: document[key] for key in ("format", "inputs", "transforms", "steps", "target")}
-    return hashlib.sha256(_canonical(part).encode()).hexdigest()
+    return _core.plan_fingerprint(json.dumps(document, allow_nan=False))
 
 
-def parse_document(document: Mapping[str, Any]) -> PlanDocument:
-    """Check a document, all of it.
+def parse_document(document: Mapping[str, Any]) -> tuple[PlanDocument, _core.Plan]:
+    """Check a document, all of it, and make it ready to be executed.
 
     Raises `ModelFormatError` for another format, a key or value that does not belong, a reference to nothing, a
     fingerprint that is not that of the content.
     """
-    found = document.get("format") if hasattr(document, "get") else None
-    if isinstance(found, int) and not isinstance(found, bool) and found != FORMAT:
-        made = "made by an unreleased headrace" if found < FORMAT else "made by a newer headrace"
-        raise ModelFormatError(
-            f"the feature plan has format {found} ({made}), this headrace reads format {FORMAT}",
-            place="feature plan",
-            hint="Fit it again." if found < FORMAT else "Upgrade headrace.",
-        )
+    try:
+        text = json.dumps(document, allow_nan=False)
+    except (TypeError, ValueError, RecursionError) as error:
+        _refuse(f"it cannot be written as JSON: {error}", error)
+    compiled = _core.Plan(text)
     try:
         # JSON text, because only there are arrays tuples for a strict model
-        plan = PlanDocument.model_validate_json(json.dumps(document, allow_nan=False))
+        return PlanDocument.model_validate_json(text), compiled
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(part) for part in first["loc"]) or "document"
         _refuse(f"{where}: {first['msg']}", error)
-    except (TypeError, ValueError) as error:
-        _refuse(str(error), error)
-    _check_references(plan)
-    if plan.fingerprint != fingerprint(plan.as_json()):
-        _refuse("its content does not have the fingerprint that it states")
-    return plan
-
-
-def _canonical(value: Any) -> str:
-    if isinstance(value, dict):
-        return "{" + ",".join(f"{_canonical(key)}:{_canonical(value[key])}" for key in sorted(value)) + "}"
-    if isinstance(value, list | tuple):
-        return "[" + ",".join(map(_canonical, value)) + "]"
-    if isinstance(value, float):
-        return float_text(value)
-    return json.dumps(value, ensure_ascii=False)
-
-
-def _check_references(plan: PlanDocument) -> None:
-    columns = [*plan.inputs, *(column for transform in plan.transforms for column in transform.gives)]
-    names = [column.name for column in columns]
-    outputs = plan.outputs
-    for what, values in (("input", names), ("output", list(outputs))):
-        if len(set(values)) != len(values):
-            _refuse(f"the {what} {next(v for v in values if values.count(v) > 1)!r} is there twice")
-    for column in columns:
-        try:
-            polars_type(column.type)
-        except KeyError as error:
-            _refuse(f"the input {column.name!r} has the unknown type {column.type!r}", error)
-    known = set(names)
-    for step in plan.steps:
-        first = step.gives[0] if step.gives else step.op
-        for name in step.reads:
-            if name not in known:
-                _refuse(f"the step for {first!r} reads {name!r}, which is no input")
-        _check_tables(step, first)
-    classes = plan.target.classes
-    if len(set(classes)) != len(classes) or (plan.target.task == "regression") != (not classes):
-        _refuse("the classes of the target do not fit its task")
-
-
-def _check_tables(step: Step, output: str) -> None:
-    if isinstance(step, CategoryStep):
-        size = len(step.vocabulary)
-        if len(set(step.vocabulary)) != size or (step.missing, step.unseen) != (size, size + 1):
-            _refuse(f"the vocabulary of {output!r} is not one code a text")
-    if isinstance(step, FrequencyStep) and len(dict(step.counts)) != len(step.counts):
-        _refuse(f"the counts of {output!r} name a text twice")
-    if isinstance(step, TargetStep):
-        if len(dict(step.encodings)) != len(step.encodings):
-            _refuse(f"the encodings of {output!r} name a text twice")
-        rows = [step.missing, step.unseen, *(numbers for _, numbers in step.encodings)]
-        if any(len(row) != len(step.outputs) for row in rows) or len(step.scaling or step.outputs) != len(step.outputs):
-            _refuse(f"the encodings of {output!r} are not one number an output")
-    if isinstance(step, BinsStep) and any(low >= high for low, high in pairwise(step.edges)):
-        _refuse(f"the edges of {output!r} do not ascend")
 
 
 def _refuse(what: str, cause: BaseException | None = None) -> NoReturn:

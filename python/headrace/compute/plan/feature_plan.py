@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from headrace.compute.plan.config import FeatureConfig, parse_config
 from headrace.compute.plan.document import TABLES, PlanDocument, parse_document
-from headrace.compute.plan.execute import execute
-from headrace.compute.plan.fit import fit
+from headrace.compute.plan.encoding import cross_fitted, fold_of_rows
+from headrace.compute.plan.execute import compile_plan, exportable
+from headrace.compute.plan.fit import Fitted, fit
 from headrace.compute.plan.read import as_frame, column_of
 from headrace.compute.plan.target import class_text, decode_labels, encode_target, infer_task, labelled
 from headrace.compute.plan.transforms import fit_transforms, sources_of, with_columns_given
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     import polars as pl
 
+    from headrace import _core
+    from headrace.compute.plan.config import ModelKind
     from headrace.compute.plan.document import Transform
     from headrace.types import (
         JSON,
@@ -43,11 +46,14 @@ class FeaturePlan:
     type_name: ClassVar[str] = "feature-plan"
     Config: TypeAlias = FeatureConfig
     """What `[features]` may say, as a pydantic model."""
-    __slots__ = ("_bound", "_plan")
+    __slots__ = ("_bound", "_compiled", "_plan")
 
-    def __init__(self, plan: PlanDocument, bound: Sequence[BoundTransform] = ()) -> None:
+    def __init__(
+        self, plan: PlanDocument, bound: Sequence[BoundTransform] = (), compiled: _core.Plan | None = None
+    ) -> None:
         self._plan = plan
         self._bound = tuple(bound)
+        self._compiled = compiled if compiled is not None else compile_plan(plan)
 
     # --- making and keeping ------------------------------------------------------------------------------------------
 
@@ -84,24 +90,46 @@ class FeaturePlan:
             The target is absent, constant, has missing labels or does not fit the task; or no feature is left.
 
         """
-        settings = parse_config(config or {})
-        rows = as_frame(frame)
-        documents: tuple[Transform, ...] = ()
-        bound: tuple[BoundTransform, ...] = ()
-        if settings.transforms:
-            if transforms is None:
-                raise ConfigError(
-                    f"the plan needs the transform {settings.transforms[0].use!r}, and was not told where to find it",
-                    place="[[features.transforms]]",
-                    hint="Pass `transforms`, such as `headrace.Project(...).transforms`.",
-                )
-            rows, documents, bound = fit_transforms(rows, settings.transforms, transforms, target=target)
-        return cls(fit(rows, target=target, task=task, settings=settings, transforms=documents), bound)
+        fitted, bound, _ = _fitted(frame, target, task, config, transforms)
+        return cls(fitted.plan, bound)
+
+    @classmethod
+    def fit_transform(
+        cls,
+        frame: SupportsArrowStream,
+        *,
+        target: str,
+        task: Task,
+        config: Mapping[str, JSON] | None = None,
+        transforms: TransformSource | None = None,
+        seed: int = 0,
+    ) -> tuple[FeaturePlan, pl.DataFrame]:
+        """The plan that `fit` gives, and the training rows as a model should learn from them.
+
+        They are what `transform` gives, but for target encodings: there a row has what the rows of the other folds say
+        (`folds` in the config, drawn with `seed`, each class spread evenly), so that its own target is not among its
+        features. With `transform` instead, a model would learn from the training rows what it will not find in others.
+
+        Parameters and errors as for `fit`; the folds, and nothing else, depend on the order of the rows.
+        """
+        import polars as pl
+
+        fitted, bound, rows = _fitted(frame, target, task, config, transforms)
+        plan = cls(fitted.plan, bound)
+        out = plan._compiled.matrix(exportable(rows), order="F")
+        columns = {name: pl.Series(out[:, index]) for index, name in enumerate(fitted.plan.outputs)}
+        if fitted.encoded:
+            folds = fold_of_rows(fitted.labels, fitted.folds, seed)
+            for about in fitted.encoded:
+                found = cross_fitted(about, fitted.labels, folds)
+                columns |= {name: pl.Series(found[:, index]) for index, name in enumerate(about.step.outputs)}
+        return plan, pl.DataFrame(columns)
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> FeaturePlan:
         """From `document`, after checking all of it; `ModelFormatError` if it is newer, damaged or changed."""
-        return cls(parse_document(document))
+        plan, compiled = parse_document(document)
+        return cls(plan, compiled=compiled)
 
     def bind(self, transforms: TransformSource) -> FeaturePlan:
         """The same plan, able to compute the columns that only Python can; itself if it has none.
@@ -114,7 +142,7 @@ class FeaturePlan:
         """
         if not self._plan.transforms:
             return self
-        return FeaturePlan(self._plan, [_bound(about, transforms) for about in self._plan.transforms])
+        return FeaturePlan(self._plan, [_bound(about, transforms) for about in self._plan.transforms], self._compiled)
 
     @property
     def document(self) -> dict[str, Any]:
@@ -173,6 +201,11 @@ class FeaturePlan:
         return tuple(name for step in self._plan.steps if step.op in ("category", "bucket") for name in step.gives)
 
     @property
+    def model_kind(self) -> ModelKind:
+        """The kind of model that the features were chosen for: `trees` or `linear`."""
+        return "linear" if self._plan.config.get("model_kind") == "linear" else "trees"
+
+    @property
     def target(self) -> str:
         """The column to predict."""
         return self._plan.target.name
@@ -222,19 +255,16 @@ class FeaturePlan:
         """
         import polars as pl
 
-        out = execute(self._plan, self._prepared(frame))
+        out = self._compiled.matrix(self._prepared(frame), order="F")
         # A dict, because a list of series would rename a column whose name is empty.
         return pl.DataFrame({name: out[:, index] for index, name in enumerate(self.outputs)})
 
     def matrix(self, frame: SupportsArrowStream) -> npt.NDArray[np.float32]:
         """What `transform` gives, as float32 [rows, outputs], row-major."""
-        import numpy as np
+        return self._compiled.matrix(self._prepared(frame))
 
-        return np.ascontiguousarray(execute(self._plan, self._prepared(frame)))
-
-    def _prepared(self, frame: SupportsArrowStream) -> pl.DataFrame:
+    def _prepared(self, frame: SupportsArrowStream) -> SupportsArrowStream:
         """The frame with the columns that Python gives."""
-        rows = as_frame(frame)
         made = self._plan.transforms
         if len(self._bound) != len(made):
             raise ConfigError(
@@ -243,7 +273,7 @@ class FeaturePlan:
                 place="feature plan",
                 hint="Predict through the project (`headrace.Project(...).predict`), or call `plan.bind(...)` first.",
             )
-        return with_columns_given(rows, made, self._bound) if made else rows
+        return exportable(with_columns_given(as_frame(frame), made, self._bound) if made else frame)
 
     def encode_target(self, frame: SupportsArrowStream, *, strict: bool = True) -> pl.Series:
         """The target as class index (Int32), or for regression as Float64, under its own name.
@@ -291,6 +321,29 @@ class FeaturePlan:
         )
         head = "<tr><th>column</th><th>becomes</th><th>features</th><th>why</th></tr>"
         return f"<p>{html.escape(repr(self))}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+def _fitted(
+    frame: SupportsArrowStream,
+    target: str,
+    task: Task,
+    config: Mapping[str, JSON] | None,
+    transforms: TransformSource | None,
+) -> tuple[Fitted, tuple[BoundTransform, ...], pl.DataFrame]:
+    """What fitting gives, what executes the transforms, and the rows with what those gave."""
+    settings = parse_config(config or {})
+    rows = as_frame(frame)
+    documents: tuple[Transform, ...] = ()
+    bound: tuple[BoundTransform, ...] = ()
+    if settings.transforms:
+        if transforms is None:
+            raise ConfigError(
+                f"the plan needs the transform {settings.transforms[0].use!r}, and was not told where to find it",
+                place="[[features.transforms]]",
+                hint="Pass `transforms`, such as `headrace.Project(...).transforms`.",
+            )
+        rows, documents, bound = fit_transforms(rows, settings.transforms, transforms, target=target)
+    return fit(rows, target=target, task=task, settings=settings, transforms=documents), bound, rows
 
 
 def _bound(about: Transform, transforms: TransformSource) -> BoundTransform:

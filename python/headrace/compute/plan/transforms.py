@@ -53,7 +53,7 @@ def fit_transforms(
                 place=place,
                 hint="Name other columns in its config.",
             )
-        reads = tuple(_about(frame[name]) for name in names)
+        reads = tuple(about_column(name, frame[name]) for name in names)
         given = given_by(transform, _as_declared(frame, reads))
         check_row_by_row(transform, _as_declared(frame, reads), given)
         taken = [name for name in given.columns if name in frame.columns]
@@ -63,7 +63,7 @@ def fit_transforms(
                 place=place,
                 hint="Have it give another name, or drop the column before.",
             )
-        gives = tuple(_about(given[name]) for name in given.columns)
+        gives = tuple(about_column(name, given[name]) for name in given.columns)
         documents.append(
             Transform(
                 use=transform.use,
@@ -124,9 +124,11 @@ def sources_of(name: str, transforms: Sequence[Transform]) -> tuple[str, ...]:
     return (name,)
 
 
-def _about(series: pl.Series) -> Column:
+def about_column(name: str, series: pl.Series) -> Column:
+    """Name, type, and whether a value is missing."""
+    series = series.alias("value")  # polars takes some names for patterns, also of a series
     missing = bool(series.null_count()) or (series.dtype.is_float() and bool(series.is_nan().any()))
-    return Column(name=series.name, type=type_name(series.dtype), nullable=missing)
+    return Column(name=name, type=type_name(series.dtype), nullable=missing)
 
 
 def _as_declared(frame: pl.DataFrame, columns: Sequence[Column]) -> pl.DataFrame:

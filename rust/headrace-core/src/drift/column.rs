@@ -8,6 +8,7 @@ use super::draws::{Margins, Null};
 use super::kolmogorov::{at_a_point, kolmogorov_isf, kolmogorov_sf};
 use super::ordered;
 use super::paths;
+use super::problem::Problem;
 use super::rates::{Rates, binomial_tail, hypergeometric_deviation};
 use super::shape::{Coarse, Shape, Totals};
 use super::special::{chi2_isf, chi2_sf, noncentrality, normal_isf};
@@ -51,7 +52,7 @@ impl Settings {
             ("draws", self.draws as f64, (19..=1_000_000).contains(&self.draws)),
         ] {
             if !good {
-                return Err(Error::DriftSetting { name, value });
+                return Err(Problem::Setting { name, value }.into());
             }
         }
         Ok(())
@@ -561,8 +562,8 @@ fn rate_measure(name: &'static str, rates: &Rates, part: &Part, pvalue: f64, set
 /// The share of live values that the reference does not have.
 ///
 /// Chance makes it positive: the reference is a sample, and what it missed is about the share of its values that it has
-/// once (Good and Turing). How many those are is known for the categories that have a bin; of the others every one may
-/// be. The test is exact against that share and its error, so a column of identifiers is never an alarm.
+/// once (Good and Turing). Where the reference did not say how many those are, it is known for the categories that have a
+/// bin; of the others every one may be. The test is exact against that share and its error, so a column of identifiers is never an alarm.
 fn unseen(
     column: &BinnedColumn,
     totals: &Totals,
@@ -579,7 +580,7 @@ fn unseen(
     let (a, _) = totals.part((column.reference[at], 0));
     let rates = Rates { a, n, b, m };
     let unit = if valued.0 > 0 { n / valued.0 as f64 } else { 0.0 };
-    let once: f64 = column
+    let possible: f64 = column
         .bins
         .iter()
         .zip(&column.reference)
@@ -587,6 +588,7 @@ fn unseen(
         .filter(|(bin, count)| **bin == Bin::Other || (matches!(bin, Bin::Category(_)) && *count > 0.0 && *count < 1.5))
         .map(|(_, count)| count)
         .sum();
+    let once = column.singletons.map_or(possible, |known| (known as f64).min(n));
     // Four deviations: the chance that more was missed is below 1e-4, which is added to the p-value.
     let missed = if n > 0.0 { ((once + 1.0 + 4.0 * (once + 1.0).sqrt()) / n).min(1.0) } else { 1.0 };
     let tail = |delta: f64| if m > 0.0 { (binomial_tail(b, m, missed + delta) + 1e-4).min(1.0) } else { 1.0 };

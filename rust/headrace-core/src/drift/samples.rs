@@ -12,6 +12,7 @@
 
 use rayon::ThreadPoolBuilder;
 
+use super::problem::Problem;
 use super::{kolmogorov, paths};
 use crate::error::{Error, Result};
 
@@ -57,11 +58,11 @@ impl Samples {
     pub fn new(reference: &[f64], live: &[f64], threads: usize) -> Result<Self> {
         for (side, values) in [("reference", reference), ("live", live)] {
             if values.is_empty() {
-                return Err(Error::EmptySample { side });
+                return Err(Problem::EmptySample { side }.into());
             }
             let nan = values.iter().filter(|value| value.is_nan()).count();
             if nan > 0 {
-                return Err(Error::NanInSample { side, count: nan });
+                return Err(Problem::NanInSample { side, count: nan }.into());
             }
         }
         let (reference, live) = if threads > 1 && reference.len().min(live.len()) >= RADIX {
@@ -185,7 +186,7 @@ impl Samples {
         for (side, keys) in [("reference", &self.reference), ("live", &self.live)] {
             let ends = [keys.first(), keys.last()];
             if ends.into_iter().flatten().any(|key| value_of(*key).is_infinite()) {
-                return Err(Error::InfiniteInSample { side });
+                return Err(Problem::InfiniteInSample { side }.into());
             }
         }
         let (n, m) = (self.reference.len() as f64, self.live.len() as f64);

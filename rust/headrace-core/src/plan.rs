@@ -1,0 +1,128 @@
+//! The feature plan: a fitted document that says how raw rows become what a model takes, and the one code that executes it
+//! in training and in serving.
+//!
+//! [`Plan::parse`] checks a document, all of it, and builds what is looked up: hash maps, tables, time zones. What is
+//! executed after that depends on nothing but the row: not on other rows, nor on how a frame is chunked, sliced or typed
+//! within the declared casts, nor on the number of threads. What each step computes stands in
+//! `python/headrace/compute/plan/document.py`.
+//!
+//! - `json`, `document`, `program`: from text to what is executed, and whatever is wrong with it.
+//! - `types`, `read`, `column`: Arrow arrays as typed columns; the declared casts.
+//! - `number`, `keys`, `vocabulary`, `clock`, `zone`: what the steps compute.
+//! - `run`: blocks, threads, and the shapes of the result. `row`, `iso`: one row of JSON.
+
+mod clock;
+mod column;
+mod document;
+mod iso;
+mod json;
+mod keys;
+mod nearest;
+mod number;
+mod program;
+mod read;
+mod row;
+mod run;
+mod types;
+mod vocabulary;
+mod zone;
+
+use std::num::NonZeroUsize;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use hashbrown::HashMap;
+
+pub use run::Order;
+pub use types::{UNREADABLE, WIDE_INTEGER};
+
+use crate::error::{Error, Result};
+use crate::sparse::Csr;
+use document::Document;
+use program::Program;
+
+/// A feature plan, checked and ready.
+#[derive(Debug)]
+pub struct Plan {
+    program: Program,
+    names: HashMap<Box<str>, usize>,
+    fingerprint: String,
+}
+
+/// What [`Plan::row`] works with, kept from row to row.
+#[derive(Debug)]
+pub struct Scratch(run::Scratch);
+
+/// SHA-256 over the canonical JSON of what a document computes, as 64 hexadecimal digits; the document need not be a
+/// valid plan, nor state a fingerprint.
+pub fn fingerprint(json: &str) -> Result<String> {
+    json::fingerprint(&json::parse(json)?)
+}
+
+impl Plan {
+    /// Checks a document, all of it.
+    pub fn parse(json: &str) -> Result<Self> {
+        let parsed = json::parse(json)?;
+        let document = Document::read(&parsed)?;
+        let program = program::build(&document)?;
+        let fingerprint = json::fingerprint(&parsed)?;
+        if parsed.get("fingerprint").and_then(serde_json::Value::as_str) != Some(&fingerprint) {
+            return Err(json::invalid("its content does not have the fingerprint that it states"));
+        }
+        let names = row::names(&program);
+        Ok(Self { program, names, fingerprint })
+    }
+
+    /// Names of the outputs, in order.
+    #[must_use]
+    pub fn outputs(&self) -> &[String] {
+        &self.program.outputs
+    }
+
+    /// The SHA-256 of what the plan computes, as 64 hexadecimal digits.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    /// All the outputs of a frame as float32, rows in the order of the frame; every NaN is 0x7fc00000.
+    pub fn matrix(
+        &self,
+        schema: &SchemaRef,
+        batches: &[RecordBatch],
+        order: Order,
+        threads: NonZeroUsize,
+    ) -> Result<Vec<f32>> {
+        program::check_width(self.program.outputs.len())?;
+        run::matrix(&self.program, schema, batches, order, threads)
+    }
+
+    /// The same, with zeros left out; NaN is kept.
+    pub fn sparse(&self, schema: &SchemaRef, batches: &[RecordBatch], threads: NonZeroUsize) -> Result<Csr<f32>> {
+        run::sparse(&self.program, schema, batches, threads)
+    }
+
+    /// What [`Plan::row`] works with.
+    #[must_use]
+    pub fn scratch(&self) -> Scratch {
+        Scratch(run::Scratch::new(&self.program))
+    }
+
+    /// Appends the outputs of one row, a JSON object with a value a column; the same bits as [`Plan::matrix`] gives.
+    ///
+    /// Numbers for columns of numbers, true and false, text; dates, datetimes and times of day as ISO 8601 text (with an
+    /// offset from UTC if and only if the column has a zone); durations in seconds; decimals as numbers or text; null.
+    /// An absent column is an error, another key is ignored.
+    pub fn row(&self, json: &[u8], scratch: &mut Scratch, out: &mut Vec<f32>) -> Result<()> {
+        program::check_width(self.program.outputs.len())?;
+        row::row(&self.program, &self.names, json, &mut scratch.0, out)
+    }
+}
+
+impl Error {
+    /// Whether a plan is at fault, and not the data.
+    #[must_use]
+    pub fn is_of_plan(&self) -> bool {
+        matches!(self, Self::InvalidPlan { .. } | Self::OldPlan { .. } | Self::NewerPlan { .. })
+    }
+}
