@@ -9,6 +9,7 @@ import numpy.typing as npt
 from headrace.types import SupportsArrowStream
 
 __all__ = [
+    "Detector",
     "Plan",
     "TextVectorizer",
     "drift_compare",
@@ -20,6 +21,56 @@ __all__ = [
     "plan_fingerprint",
     "text_unicode_version",
 ]
+
+@final
+class Detector:
+    @staticmethod
+    def adwin(
+        semantics: str,
+        delta: float,
+        clock: int | None,
+        max_buckets: int,
+        min_window: int | None,
+        grace_period: int | None,
+    ) -> Detector: ...
+    @staticmethod
+    def page_hinkley(
+        semantics: str,
+        delta: float,
+        threshold: float,
+        forgetting: float | None,
+        min_instances: int | None,
+        direction: str,
+    ) -> Detector: ...
+    @staticmethod
+    def cusum(
+        target: float | None, scale: float | None, slack: float, threshold: float, warm_up: int, direction: str
+    ) -> Detector: ...
+    @staticmethod
+    def ddm(semantics: str, warm_up: int, warning_threshold: float, drift_threshold: float) -> Detector: ...
+    @staticmethod
+    def kswin(semantics: str, alpha: float, window_size: int, stat_size: int, seed: int) -> Detector: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> Detector: ...
+    def fresh(self) -> Detector: ...
+    def to_bytes(self) -> bytes: ...
+    def update_one(self, value: float, skip: bool) -> npt.NDArray[np.int64]: ...
+    def update(self, values: npt.NDArray[Any] | SupportsArrowStream, skip: bool) -> npt.NDArray[np.int64]: ...
+    @property
+    def seen(self) -> int: ...
+    @property
+    def found(self) -> int: ...
+    @property
+    def last(self) -> npt.NDArray[np.int64]: ...
+    @property
+    def estimation(self) -> float: ...
+    @property
+    def width(self) -> float: ...
+    @property
+    def window(self) -> tuple[float, int] | None: ...
+    @property
+    def warning(self) -> int | None: ...
+    def options(self) -> tuple[str, dict[str, Any]]: ...
 
 @final
 class TextVectorizer:

@@ -5,6 +5,7 @@
 
 use arrow_schema::{ArrowError, DataType};
 
+use crate::detect;
 use crate::drift::Problem as DriftProblem;
 use crate::profile::Problem;
 
@@ -198,6 +199,10 @@ pub enum Error {
         columns: usize,
     },
 
+    /// Something is wrong with what a change detector was given.
+    #[error(transparent)]
+    Detector(#[from] detect::Problem),
+
     /// Something is wrong with a profile or a window.
     #[error(transparent)]
     Profile(#[from] Problem),
@@ -234,6 +239,7 @@ impl Error {
             | Self::DamagedRow { column, row, .. } => Some(format!("{}, row {row}", column_place(column))),
             Self::NotUtf8 { column: None, row, .. } => Some(format!("row {row}")),
             Self::InvalidPlan { .. } | Self::OldPlan { .. } | Self::NewerPlan { .. } => Some("feature plan".to_owned()),
+            Self::Detector(problem) => problem.place(),
             Self::Profile(problem) => problem.place(),
             Self::Drift(problem) => problem.place(),
             Self::SchemaMismatch { .. }
@@ -258,6 +264,7 @@ impl Error {
             Self::DamagedColumn { .. } | Self::DamagedRow { .. } => {
                 Some("Write the frame anew from its source; whatever produced it broke Arrow's layout rules.")
             }
+            Self::Detector(problem) => problem.hint(),
             Self::Profile(problem) => problem.hint(),
             Self::Drift(problem) => problem.hint(),
             Self::NotText { .. } => Some("Cast it to text first, or leave it out."),

@@ -5,6 +5,7 @@
 //! lives here.
 //!
 //! One noun a file:
+//! - [`detect`]: change detectors that read one value after the other.
 //! - [`drift`]: has a distribution changed, by how much, and how sure is that.
 //! - [`hash`]: the content hash of a frame.
 //! - [`murmur`]: the hash of features.
@@ -22,6 +23,7 @@ compile_error!(
     "headrace hashes Arrow buffers as they lie in memory, and its hashes are defined on little-endian values"
 );
 
+pub mod detect;
 pub mod drift;
 pub mod error;
 pub mod hash;

@@ -4,6 +4,7 @@
 
 #[allow(dead_code, reason = "it is here before those who use it")]
 mod array;
+mod detect;
 mod drift;
 mod error;
 mod frame;
@@ -15,6 +16,8 @@ use pyo3::prelude::*;
 
 #[pymodule(gil_used = false)]
 mod _core {
+    #[pymodule_export]
+    use super::detect::Detector;
     #[pymodule_export]
     use super::drift::{drift_compare, drift_counts, drift_ks_bounds, drift_samples};
     #[pymodule_export]

@@ -1,6 +1,7 @@
 """Drift: whether a stream or a sample changed.
 
-Public as `headrace.drift`. `ks_2samp` and its kin compare raw samples, `compare_counts` counts that are there already.
+Public as `headrace.drift`. `ks_2samp` and its kin compare raw samples, `compare_counts` counts that are there already;
+`ADWIN`, `PageHinkley`, `CUSUM`, `DDM` and `KSWIN` read one value after the other.
 Everything is imported on first use.
 """
 
@@ -10,6 +11,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from headrace.compute.detect import ADWIN as ADWIN
+    from headrace.compute.detect import CUSUM as CUSUM
+    from headrace.compute.detect import DDM as DDM
+    from headrace.compute.detect import KSWIN as KSWIN
+    from headrace.compute.detect import PageHinkley as PageHinkley
     from headrace.compute.drift.categories import chi2 as chi2
     from headrace.compute.drift.categories import g_test as g_test
     from headrace.compute.drift.categories import hellinger as hellinger
@@ -31,6 +37,7 @@ if TYPE_CHECKING:
     from headrace.compute.drift.vectors import mmd as mmd
 
 _WHERE = {
+    **dict.fromkeys(("ADWIN", "CUSUM", "DDM", "KSWIN", "PageHinkley"), "headrace.compute.detect"),
     **dict.fromkeys(
         ("chi2", "g_test", "hellinger", "jensenshannon", "l_infinity", "psi", "total_variation"),
         "headrace.compute.drift.categories",
