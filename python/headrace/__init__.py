@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from headrace.compute import drift as drift
     from headrace.compute import metrics as metrics
     from headrace.compute.dataset import Dataset as Dataset
+    from headrace.compute.drift.report import DriftReport as DriftReport
     from headrace.compute.inference import Predictor as Predictor
     from headrace.compute.plan import FeaturePlan as FeaturePlan
     from headrace.compute.text import HashingVectorizer as HashingVectorizer
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 
 _WHERE = {
     "Dataset": "headrace.compute.dataset",
+    "DriftReport": "headrace.compute.drift.report",
     "FeaturePlan": "headrace.compute.plan",
     "HashingVectorizer": "headrace.compute.text",
     "Predictor": "headrace.compute.inference",

@@ -34,6 +34,9 @@ def after_version_registered(package): package.manifest["about"]
 def after_alias_moved(move): move.model.upper()
 
 @hookimpl
+def on_drift(report, run): assert report.drifted == (report.columns[0].name,)
+
+@hookimpl
 def provide_cached(stage, key): return None
 """
 
@@ -62,7 +65,7 @@ def install(site, *edits):
 
 def test_a_healthy_plugin_passes_everything(site):
     results = run(install(site))
-    assert len(results) == 10
+    assert len(results) == 11
     assert set(results.values()) == {None}
 
 
@@ -73,6 +76,7 @@ def test_a_healthy_plugin_passes_everything(site):
         ([("def before_run(run)", "def before_run(ran)")], "test_is_installed_and_in_order", "ran"),
         ([("run.status ==", "run.state ==")], "test_observes_a_run_that_succeeds", "no attribute 'state'"),
         ([("str(error)", "error.missing")], "test_observes_a_run_that_fails", "no attribute 'missing'"),
+        ([("on_drift(report, run): assert", "on_drift(report, run): run.id; assert")], "test_observes_drift", "'id'"),
         (
             [("# after run", "assert all(r.outcome == 'executed' for r in run.stages[1:])")],
             "test_observes_a_run_that_is_cancelled",

@@ -48,3 +48,4 @@ def headrace_artifacts(registry: _ArtifactRegistry) -> None:
     registry.add("gate-report", "headrace:GateReport")
     registry.add("model-version", "headrace:ModelVersion")
     registry.add("report", "headrace:Report")
+    registry.add("drift-report", "headrace:DriftReport")

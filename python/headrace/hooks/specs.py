@@ -17,6 +17,7 @@ from headrace.hooks.markers import hookspec
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from headrace.compute.drift import DriftReport
     from headrace.types import AliasMove, ArtifactRef, ArtifactSource, PackageView, RunInfo, StageInfo, StageRecord
 
 
@@ -100,6 +101,19 @@ class RegistryEvents:
         """*observe*. An alias names another version now."""
 
 
+class DriftEvents:
+    """What was found to have changed. Fires in the process that compared, never in a worker."""
+
+    @hookspec
+    def on_drift(self, report: DriftReport, run: RunInfo | None, stage: StageInfo | None) -> None:
+        """*observe*. Live rows were compared with a reference, and `report.drifted` names the columns that changed.
+
+        Told by a run after a stage that was executed gave such a report (not when it came from the cache: nothing new
+        was seen), with `run` and `stage`; and by `headrace drift` against a registered model, where both are None.
+        `report.about` says which `model` and `version` the reference is of, where it is one.
+        """
+
+
 class Provision:
     """Doing a part of the runtime's work elsewhere."""
 
@@ -121,4 +135,4 @@ class Provision:
         """
 
 
-SPECS: tuple[type, ...] = (Registration, RunEvents, RegistryEvents, Provision)
+SPECS: tuple[type, ...] = (Registration, RunEvents, RegistryEvents, DriftEvents, Provision)

@@ -45,6 +45,7 @@ Listener = Callable[[Event], None]
 HEARTBEAT_SECONDS = 10.0
 LOOK_BACK = 5  # runs, when it is asked why a stage has to be executed
 SUCCESS = ("executed", "cached")
+_DRIFT_REPORT = "drift-report"  # by name, so that a run without a monitor does not import it
 
 
 def _silent(event: Event) -> None:
@@ -121,6 +122,18 @@ class Runner:
         if self.plugins.listens(hook):
             artifacts = Artifacts(self.store, self.plugins, self.graph, self.fingerprinter.transforms)
             self.plugins.observe(hook, run=self.store.runs.get(handle.id), artifacts=artifacts, **about)
+
+    def tell_drift(self, handle: RunHandle, record: StageRecord) -> None:
+        """Call `on_drift` for each report of an executed stage that says so. Read only where somebody listens."""
+        reports = [ref for ref in record.outputs.values() if ref.type_name == _DRIFT_REPORT]
+        if not reports or not self.plugins.listens("on_drift"):
+            return
+        artifacts = Artifacts(self.store, self.plugins, self.graph, self.fingerprinter.transforms)
+        for ref in reports:
+            report: Any = artifacts.load(ref)
+            if report.drifted:
+                run = self.store.runs.get(handle.id)
+                self.plugins.observe("on_drift", report=report, run=run, stage=record.stage)
 
     def _beat(self, handle: RunHandle, ended: threading.Event) -> None:
         while not ended.wait(HEARTBEAT_SECONDS):
@@ -476,6 +489,8 @@ class _StageRun:
         )
         if outcome in SUCCESS:
             self.runner.tell("after_stage", self.run_.handle, record=record)
+        if outcome == "executed":
+            self.runner.tell_drift(self.run_.handle, record)
         return record
 
     def _failed(self, outcome: Outcome, error: Exception | None) -> StageRecord:

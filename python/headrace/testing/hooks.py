@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import io
+import math
 import threading
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any, ClassVar
 
+from headrace import DriftReport, drift
 from headrace.errors import ArtifactError
 from headrace.hooks.discovery import entry_points, normalized
 from headrace.hooks.manager import PluginInfo, PluginManager
@@ -103,6 +105,48 @@ def _life(status: RunStatus) -> list[tuple[str, dict[str, Any]]]:
     return events
 
 
+def _drift() -> DriftReport:
+    """A report with a column that drifted, and one of which nothing is known."""
+    part = drift.DriftPart("values", 0.4, 0.35, 0.45, 0.1, 1e-9, 0.12)
+    unknown = drift.DriftPart("values", math.nan, math.nan, math.nan, 0.1, 1.0, math.inf)
+    ks = drift.Statistic("ks", 0.4, 1e-9, 0.35, 0.45, 0.01, 0.12, 1000.0, 500.0, "asymptotic")
+    rows = (1000.0, 500.0)
+    columns = (
+        drift.ColumnDrift(
+            name='a "quoted" näme 🚰\n',
+            kind="ordered",
+            verdict="drift",
+            effect=part,
+            pvalue=0.0,
+            pvalue_delta=1e-9,
+            pvalue_adjusted=2e-9,
+            importance=1.0,
+            rank=1,
+            rows=rows,
+            values=rows,
+            statistics={"ks": ks},
+            parts={"values": part},
+        ),
+        drift.ColumnDrift(
+            name="empty",
+            kind="nominal",
+            verdict="not enough data",
+            effect=unknown,
+            pvalue=1.0,
+            pvalue_delta=1.0,
+            pvalue_adjusted=1.0,
+            importance=0.0,
+            rank=2,
+            rows=(1000.0, 0.0),
+            values=(0.0, 0.0),
+            statistics={},
+            parts={"values": unknown},
+        ),
+    )
+    settings = {"delta": 0.1, "delta_rate": 0.02, "alpha": 0.05, "power": 0.8, "draws": 199, "correction": "bh"}
+    return DriftReport(columns, settings, {"model": "conformance", "version": 1})
+
+
 class HookSubject:
     """The plugins of one distribution, alone."""
 
@@ -133,9 +177,9 @@ class HookSubject:
 def hook_conformance(distribution: str) -> type[HookConformance]:
     """A pytest class that checks the hooks of an installed distribution. Assign it to a name like `TestHooks`.
 
-    Its observers are told of runs that succeed, fail and are cancelled, of new versions and moved aliases, with values
-    that are legal but awkward, and from several threads at once. What they need from outside (a server, a variable of
-    the environment) is for a fixture of a subclass to give.
+    Its observers are told of runs that succeed, fail and are cancelled, of new versions, moved aliases and drift, with
+    values that are legal but awkward, and from several threads at once. What they need from outside (a server, a
+    variable of the environment) is for a fixture of a subclass to give.
     """
     subject = HookSubject(distribution)
     return type("HookConformance", (HookConformance,), {"subject": subject, "__doc__": HookConformance.__doc__})
@@ -181,6 +225,12 @@ class HookConformance:
             move = AliasMove("conformance", "champion", now, before, "somebody", "because", None, None, 0.0)
             told.append(("after_alias_moved", {"move": move}))
         self._tell(told)
+
+    def test_observes_drift(self) -> None:
+        """In a run, and outside of one."""
+        begun = _run("running")
+        told: list[tuple[str, dict[str, Any]]] = [("on_drift", {"report": _drift(), "run": begun, "stage": _STAGE})]
+        self._tell([*told, ("on_drift", {"report": _drift(), "run": None, "stage": None})])
 
     def test_observes_from_several_threads(self) -> None:
         """Stages that do not depend on one another run at the same time."""

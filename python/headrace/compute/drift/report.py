@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
-    from headrace.types import JSON
+    from headrace.types import JSON, ArtifactReader, ArtifactWriter
 
 Verdict = Literal["drift", "no drift", "not enough data"]
 
@@ -115,11 +115,14 @@ class ColumnDrift:
 class DriftReport:
     """All columns, first those that drifted, each by size times importance.
 
-    `settings` holds what was asked: `delta`, `delta_rate`, `alpha`, `power`, `draws` and `correction`.
+    `settings` holds what was asked: `delta`, `delta_rate`, `alpha`, `power`, `draws` and `correction`. `about` is
+    whatever the one who asked adds, such as which `model` and `version` the reference is of.
     """
 
+    type_name: ClassVar[str] = "drift-report"
     columns: tuple[ColumnDrift, ...]
     settings: dict[str, Any]
+    about: Mapping[str, JSON] = field(default_factory=dict)
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -145,8 +148,23 @@ class DriftReport:
 
     def to_dict(self) -> dict[str, JSON]:
         """Plain values; what is not a number, or infinite, is None."""
-        plain: dict[str, JSON] = _plain({"settings": self.settings, "columns": [asdict(c) for c in self.columns]})
+        columns = [asdict(column) for column in self.columns]
+        plain: dict[str, JSON] = _plain({"about": self.about, "settings": self.settings, "columns": columns})
         return plain
+
+    def save(self, to: ArtifactWriter) -> None:
+        """Keep it, as an artifact: every number comes back as it was."""
+        columns = [
+            asdict(column) | {key: [asdict(one) for one in getattr(column, key).values()] for key in _BY_NAME}
+            for column in self.columns
+        ]
+        to.json("report", _named({"about": self.about, "settings": self.settings, "columns": columns}))
+
+    @classmethod
+    def load(cls, source: ArtifactReader) -> DriftReport:
+        """What `save` kept."""
+        kept = _numbers(source.json("report"))
+        return cls(tuple(_column(column) for column in kept["columns"]), kept["settings"], kept["about"])
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
@@ -212,3 +230,40 @@ def _plain(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+_NAMES = {"nan": math.nan, "inf": math.inf, "-inf": -math.inf}
+_BY_NAME: dict[str, type] = {
+    "parts": DriftPart,
+    "statistics": Statistic,
+}  # lists when kept, since JSON's keys are sorted
+_MARK = "\x00"  # no name of a column, and no text of ours, begins with it
+
+
+def _named(value: Any) -> Any:
+    """JSON has no NaN and no infinities: they go by their names."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{_MARK}{value}"
+    if isinstance(value, dict):
+        return {str(key): _named(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_named(item) for item in value]
+    return value
+
+
+def _numbers(value: Any) -> Any:
+    if isinstance(value, str) and value.startswith(_MARK):
+        return _NAMES.get(value[1:], value)
+    if isinstance(value, dict):
+        return {key: _numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_numbers(item) for item in value]
+    return value
+
+
+def _column(kept: Any) -> ColumnDrift:
+    kept["effect"] = DriftPart(**kept["effect"])
+    for key, cls in _BY_NAME.items():
+        kept[key] = {one["name"]: cls(**one) for one in kept[key]}
+    kept["rows"], kept["values"] = tuple(kept["rows"]), tuple(kept["values"])
+    return ColumnDrift(**kept)
