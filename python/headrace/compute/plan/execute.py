@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from headrace import _core
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from headrace.compute.plan.document import PlanDocument
     from headrace.types import SupportsArrowStream
 
@@ -34,16 +36,17 @@ def compile_plan(plan: PlanDocument) -> _core.Plan:
     return _core.Plan(json.dumps(plan.as_json(), allow_nan=False))
 
 
-def exportable(frame: SupportsArrowStream) -> SupportsArrowStream:
-    """The frame itself, or one whose names Arrow's C interface can carry.
+def exportable(frame: SupportsArrowStream, inputs: Sequence[str]) -> SupportsArrowStream:
+    """The frame itself, or one that hands over the same columns for less, or at all.
 
-    polars ends the process when it is asked to export a column with a NUL in its name; U+FFFE, which is no character,
-    stands for it, and the core reads it so.
+    pandas converts each column to Arrow, so it is asked for the plan's only. polars ends the process when it is asked
+    to export a column with a NUL in its name; U+FFFE, which is no character, stands for it, and the core reads it so.
     """
-    if type(frame).__module__.partition(".")[0] != "polars":
-        return frame
-    import polars as pl
-
-    if not isinstance(frame, pl.DataFrame) or not any("\0" in name for name in frame.columns):
-        return frame
-    return frame.rename({name: name.replace("\0", "\ufffe") for name in frame.columns if "\0" in name})
+    library = type(frame).__module__.partition(".")[0]
+    columns = list(getattr(frame, "columns", ()))
+    if library == "pandas" and len(columns) > len(inputs) and set(inputs) <= set(columns):
+        return frame[list(inputs)]  # type: ignore[index, no-any-return]  # a DataFrame, as its columns say
+    if library == "polars" and any("\0" in name for name in columns):
+        renamed = {name: name.replace("\0", "\ufffe") for name in columns if "\0" in name}
+        return frame.rename(renamed)  # type: ignore[attr-defined, no-any-return]
+    return frame

@@ -273,7 +273,10 @@ class FeaturePlan:
                 place="feature plan",
                 hint="Predict through the project (`headrace.Project(...).predict`), or call `plan.bind(...)` first.",
             )
-        return exportable(with_columns_given(as_frame(frame), made, self._bound) if made else frame)
+        if made:
+            frame = with_columns_given(as_frame(frame), made, self._bound)
+        given = (column.name for about in made for column in about.gives)
+        return exportable(frame, [*self.inputs, *given])
 
     def encode_target(self, frame: SupportsArrowStream, *, strict: bool = True) -> pl.Series:
         """The target as class index (Int32), or for regression as Float64, under its own name.

@@ -149,8 +149,9 @@ impl Coder {
                     #[expect(clippy::cast_possible_truncation, reason = "the length is the lowest 32 bits")]
                     let length = *view as u32 as usize;
                     if length <= INLINE {
-                        // Bytes beyond the text are zero, and whoever left something there is not believed.
-                        *out = vocabulary.of_inline(view & (u128::MAX >> (8 * (INLINE - length))));
+                        // Bytes beyond the text are zero; with others the view is none of the vocabulary's, and is
+                        // looked at by its bytes below.
+                        *out = vocabulary.of_inline(*view);
                         if *out != vocabulary.unseen() {
                             continue;
                         }

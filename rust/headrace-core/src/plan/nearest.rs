@@ -7,7 +7,7 @@ pub(super) fn hint(name: &str, known: &[String]) -> String {
     }
     let quoted = |name: &String| format!("'{}'", name.escape_debug());
     let wanted: Vec<char> = name.chars().take(LONGEST).collect();
-    let limit = (wanted.len() / 3).max(1);
+    let limit = wanted.len() / 3;
     let mut close: Vec<(usize, &String)> = known
         .iter()
         .take(MOST)
@@ -51,6 +51,7 @@ mod tests {
     fn nearest_names() {
         let known = ["ciity", "age", "ok"].map(str::to_owned);
         assert_eq!(hint("city", &known), "Did you mean 'ciity'?");
+        assert_eq!(hint("Ok", &known), "Did you mean 'ok'?");
         assert_eq!(hint("weight", &known), "Known: 'ciity', 'age', 'ok'.");
         assert_eq!(hint("x", &[]), "The frame has no columns at all.");
     }

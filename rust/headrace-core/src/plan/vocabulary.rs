@@ -162,11 +162,10 @@ impl ShortIndex {
 
     #[inline]
     fn home(&self, key: u128) -> usize {
-        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the key and of the product")]
+        #[expect(clippy::cast_possible_truncation, reason = "the two halves of the key")]
         let (low, high) = (key as u64, (key >> 64) as u64);
-        let product = u128::from(low ^ 0x9e37_79b9_7f4a_7c15) * u128::from(high ^ 0xd1b5_4a32_d192_ed03);
-        #[expect(clippy::cast_possible_truncation, reason = "folded to 64 bits, of which the upper are taken")]
-        let mixed = ((product as u64) ^ ((product >> 64) as u64)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        // Two products that do not wait for each other; what is wanted are the upper bits, on which all the lower ones act.
+        let mixed = low.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ high.wrapping_mul(0xd1b5_4a32_d192_ed03);
         #[expect(clippy::cast_possible_truncation, reason = "fewer bits than the table has slots")]
         let home = (mixed >> self.shift) as usize;
         home
