@@ -44,7 +44,7 @@ def exportable(frame: SupportsArrowStream, inputs: Sequence[str]) -> SupportsArr
     """
     library = type(frame).__module__.partition(".")[0]
     columns = list(getattr(frame, "columns", ()))
-    if library == "pandas" and len(columns) > len(inputs) and set(inputs) <= set(columns):
+    if library == "pandas" and 0 < len(inputs) < len(columns) and set(inputs) <= set(columns):
         return frame[list(inputs)]  # type: ignore[index, no-any-return]  # a DataFrame, as its columns say
     if library == "polars" and any("\0" in name for name in columns):
         renamed = {name: name.replace("\0", "\ufffe") for name in columns if "\0" in name}

@@ -116,7 +116,7 @@ class FeaturePlan:
 
         fitted, bound, rows = _fitted(frame, target, task, config, transforms)
         plan = cls(fitted.plan, bound)
-        out = plan._compiled.matrix(exportable(rows), order="F")
+        out = plan._compiled.matrix(exportable(rows, ()), order="F")
         columns = {name: pl.Series(out[:, index]) for index, name in enumerate(fitted.plan.outputs)}
         if fitted.encoded:
             folds = fold_of_rows(fitted.labels, fitted.folds, seed)
