@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from headrace.types import RegistryView as RegistryView
     from headrace.types import Report as Report
     from headrace.types import RunInfo as RunInfo
+    from headrace.types import Skew as Skew
     from headrace.types import SplitReport as SplitReport
     from headrace.types import StageContext as StageContext
     from headrace.types import StageInfo as StageInfo
@@ -70,6 +71,7 @@ _WHERE = {
             "RegistryView",
             "Report",
             "RunInfo",
+            "Skew",
             "SplitReport",
             "StageContext",
             "StageInfo",

@@ -390,6 +390,81 @@ class TransformSource(Protocol):
 # --- what observers are told ----------------------------------------------------------------------------------------
 
 
+SkewReason = Literal["missing column", "missing value", "type", "format", "zone", "unseen", "outside", "value"]
+
+
+@dataclass(frozen=True)
+class OutputSkew:
+    """An output of a feature plan that two rows give differently, as float32."""
+
+    output: str
+    training: float
+    serving: float
+
+    @property
+    def difference(self) -> float:
+        """Serving less training; NaN where one of them is."""
+        return self.serving - self.training
+
+
+@dataclass(frozen=True)
+class ColumnSkew:
+    """A column in which two rows differ.
+
+    `reason` is the kind of difference, `detail` says it in a sentence. `refused`: the plan takes no row with the value
+    of the serving row. `outputs`: those that the training row gives differently with the serving row's value in this
+    column.
+    """
+
+    column: str
+    reason: SkewReason
+    detail: str
+    outputs: tuple[OutputSkew, ...] = ()
+    refused: bool = False
+
+
+@dataclass(frozen=True)
+class Skew:
+    """How a serving row differs from the training row that it should be equal to: see `FeaturePlan.explain_skew`.
+
+    `columns`: those that differ, in the order of the plan's inputs. `outputs`: those that differ between the rows as a
+    whole; empty where the plan refuses one of them.
+    """
+
+    columns: tuple[ColumnSkew, ...]
+    outputs: tuple[OutputSkew, ...]
+
+    def __bool__(self) -> bool:
+        """Whether there is a difference at all."""
+        return bool(self.columns or self.outputs)
+
+    def __str__(self) -> str:
+        """A line for each column, and below it the outputs that it changes."""
+        if not self:
+            return "no skew: both rows mean the same to the plan"
+        lines = []
+        for column in self.columns:
+            lines.append(f"{column.column!r}: {column.reason}: {column.detail}")
+            lines += [f"    {o.output}: {o.training:g} -> {o.serving:g}" for o in column.outputs]
+            if column.refused:
+                lines.append("    the plan refuses such a row")
+            elif not column.outputs:
+                lines.append("    changes no feature")
+        return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        import html
+
+        rows = "".join(
+            f"<tr><td>{html.escape(c.column)}</td><td>{c.reason}</td><td>{html.escape(c.detail)}</td><td>"
+            + "<br>".join(html.escape(f"{o.output}: {o.training:g} -> {o.serving:g}") for o in c.outputs)
+            + "</td></tr>"
+            for c in self.columns
+        )
+        head = "<tr><th>column</th><th>differs by</th><th>how</th><th>features</th></tr>"
+        return f"<table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
 @dataclass(frozen=True)
 class StageInfo:
     """Which stage: its name in the spec, kind, implementation, and the distribution that the implementation is from."""

@@ -11,6 +11,7 @@ from headrace.compute.plan.encoding import cross_fitted, fold_of_rows
 from headrace.compute.plan.execute import compile_plan, exportable
 from headrace.compute.plan.fit import Fitted, fit
 from headrace.compute.plan.read import as_frame, column_of
+from headrace.compute.plan.skew import explain
 from headrace.compute.plan.target import class_text, decode_labels, encode_target, infer_task, labelled
 from headrace.compute.plan.transforms import fit_transforms, sources_of, with_columns_given
 from headrace.errors import ConfigError, HeadraceError
@@ -30,10 +31,13 @@ if TYPE_CHECKING:
         ArtifactReader,
         ArtifactWriter,
         BoundTransform,
+        Skew,
         SupportsArrowStream,
         Task,
         TransformSource,
     )
+
+    Row: TypeAlias = Mapping[str, Any] | str | bytes | SupportsArrowStream
 
 
 class FeaturePlan:
@@ -277,6 +281,32 @@ class FeaturePlan:
             frame = with_columns_given(as_frame(frame), made, self._bound)
         given = (column.name for about in made for column in about.gives)
         return exportable(frame, [*self.inputs, *given])
+
+    def explain_skew(self, training_row: Row, serving_row: Row) -> Skew:
+        """Why two rows that should be the same are not the same to the plan: which column, how, and what it changes.
+
+        Compared are the columns that the plan reads, in the meaning that the plan gives them: `1` and `1.0` in a column
+        of numbers are the same, `"1"` and `"1.0"` in a column of text are not.
+
+        Parameters
+        ----------
+        training_row, serving_row
+            A mapping of column names to Python values, a JSON object as text or bytes (dates and times as ISO 8601,
+            durations in seconds), or a frame of one row.
+
+        Returns
+        -------
+        Skew
+            False if both rows mean the same; `print` shows a line for each column.
+
+        Raises
+        ------
+        DataError
+            A row cannot be read as one, the training row has a value that the plan refuses, or neither row has a column
+            that the plan reads.
+
+        """
+        return explain(self, self._plan.inputs, self._plan.steps, training_row, serving_row)
 
     def encode_target(self, frame: SupportsArrowStream, *, strict: bool = True) -> pl.Series:
         """The target as class index (Int32), or for regression as Float64, under its own name.
