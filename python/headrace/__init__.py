@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from headrace.compute.drift.report import DriftReport as DriftReport
     from headrace.compute.inference import Predictor as Predictor
     from headrace.compute.plan import FeaturePlan as FeaturePlan
+    from headrace.compute.profile import Profile as Profile
+    from headrace.compute.profile import Window as Window
     from headrace.compute.text import HashingVectorizer as HashingVectorizer
     from headrace.hooks.markers import hookimpl as hookimpl
     from headrace.project import Project as Project
@@ -52,7 +54,9 @@ _WHERE = {
     "FeaturePlan": "headrace.compute.plan",
     "HashingVectorizer": "headrace.compute.text",
     "Predictor": "headrace.compute.inference",
+    "Profile": "headrace.compute.profile",
     "Project": "headrace.project",
+    "Window": "headrace.compute.profile",
     "hookimpl": "headrace.hooks.markers",
     **dict.fromkeys(
         (

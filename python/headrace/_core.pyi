@@ -1,6 +1,6 @@
 """The extension module. Only `headrace.compute` imports it; its functions are documented there."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Self, final
 
 import numpy as np
@@ -11,7 +11,9 @@ from headrace.types import SupportsArrowStream
 __all__ = [
     "Detector",
     "Plan",
+    "Profile",
     "TextVectorizer",
+    "Window",
     "drift_compare",
     "drift_counts",
     "drift_ks_bounds",
@@ -135,3 +137,42 @@ def drift_samples(
     method: str = "auto",
     threads: int = 1,
 ) -> tuple[float, float | None, bool]: ...
+@final
+class Profile:
+    @staticmethod
+    def fit(
+        source: SupportsArrowStream | Callable[[], SupportsArrowStream],
+        *,
+        columns: Sequence[str] | None,
+        families: Mapping[str, str],
+        weight: str | None,
+        segments: str | None,
+        pairs: Sequence[tuple[str, str]],
+        threads: int | None,
+    ) -> Profile: ...
+    @staticmethod
+    def from_bytes(data: bytes) -> Profile: ...
+    def to_bytes(self) -> bytes: ...
+    def window(self) -> Window: ...
+    def as_window(self) -> Window: ...
+    @property
+    def rows(self) -> int: ...
+    @property
+    def fingerprint(self) -> str: ...
+    @property
+    def weight(self) -> str | None: ...
+    @property
+    def segments(self) -> tuple[str, list[str]] | None: ...
+    def columns(self) -> list[tuple[str, str, float, float]]: ...
+    def binned(self, window: Window, segment: int | None = None) -> list[dict[str, Any]]: ...
+
+@final
+class Window:
+    @staticmethod
+    def from_bytes(data: bytes, reference: Profile) -> Window: ...
+    def to_bytes(self) -> bytes: ...
+    @property
+    def rows(self) -> int: ...
+    def update(self, frame: SupportsArrowStream, *, ignore_new: bool, threads: int | None) -> None: ...
+    def __add__(self, value: Window, /) -> Window: ...
+    def __sub__(self, value: Window, /) -> Window: ...

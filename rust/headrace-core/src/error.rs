@@ -222,6 +222,12 @@ pub enum Error {
 }
 
 impl Error {
+    /// Whether bytes that should be a profile are at fault.
+    #[must_use]
+    pub fn is_of_profile_bytes(&self) -> bool {
+        matches!(self, Self::Profile(Problem::Bytes { .. } | Problem::Newer { .. }))
+    }
+
     /// Where it happened, if that is known: `column 'age'`.
     #[must_use]
     pub fn place(&self) -> Option<String> {

@@ -11,9 +11,10 @@ use pyo3::types::PyDict;
 pyo3::import_exception!(headrace.errors, DataError);
 pyo3::import_exception!(headrace.errors, ModelFormatError);
 
-/// `error` with its place and its hint: a `ModelFormatError` where a feature plan is at fault, else a `DataError`.
+/// `error` with its place and its hint: a `ModelFormatError` where a feature plan or the bytes of a profile are at fault, else a
+/// `DataError`.
 pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
-    if error.is_of_plan() {
+    if error.is_of_plan() || error.is_of_profile_bytes() {
         make::<ModelFormatError>(py, &error.to_string(), error.place().as_deref(), error.hint())
     } else {
         data_error(py, &error.to_string(), error.place().as_deref(), error.hint())

@@ -10,6 +10,7 @@ mod error;
 mod frame;
 mod hash;
 mod plan;
+mod profile;
 mod text;
 
 use pyo3::prelude::*;
@@ -24,6 +25,8 @@ mod _core {
     use super::hash::frame_digest;
     #[pymodule_export]
     use super::plan::{Plan, plan_fingerprint};
+    #[pymodule_export]
+    use super::profile::{Profile, Window};
     #[pymodule_export]
     use super::text::{TextVectorizer, english_stop_words, text_unicode_version};
 }

@@ -57,7 +57,7 @@ pub(super) fn count_column(
         Family::Number | Family::Date | Family::Datetime | Family::Time | Family::Duration => {
             let mut visit = |start: usize, tile: &[f64]| {
                 for (lane, counts) in plan.lanes.iter().zip(&mut counts.lanes) {
-                    count_tile(lane, tile, weights.map(|weights| &weights[start..]), counts, workspace);
+                    count_tile(lane, plan.family, tile, weights.map(|weights| &weights[start..]), counts, workspace);
                 }
             };
             if !numbers(array, &mut visit) {
@@ -90,7 +90,14 @@ pub(super) fn null_weight(array: &ArrayRef, weights: Weights<'_>) -> u64 {
     }
 }
 
-fn count_tile(lane: &Lane, tile: &[f64], weights: Weights<'_>, counts: &mut LaneCounts, workspace: &mut Workspace) {
+fn count_tile(
+    lane: &Lane,
+    family: Family,
+    tile: &[f64],
+    weights: Weights<'_>,
+    counts: &mut LaneCounts,
+    workspace: &mut Workspace,
+) {
     match (&lane.bins, counts, weights) {
         (LaneBins::Ordered(bins, ruler), LaneCounts::Ordered { cells, sums }, None) => {
             count_numbers(bins, *ruler, tile, cells, sums, &mut workspace.scratch);
@@ -104,8 +111,9 @@ fn count_tile(lane: &Lane, tile: &[f64], weights: Weights<'_>, counts: &mut Lane
             }
         }
         (LaneBins::Nominal(_), LaneCounts::Nominal { cells }, weights) => {
-            let cell = |value: f64| match lane.part {
-                Part::Hour => calendar::hour(value),
+            let cell = |value: f64| match (lane.part, family) {
+                (Part::Hour, _) => calendar::hour(value),
+                (_, Family::Date) => calendar::weekday(value),
                 _ => calendar::weekday(calendar::days(value)),
             };
             for (row, value) in tile.iter().enumerate().filter(|(_, value)| value.is_finite()) {
@@ -267,7 +275,7 @@ pub(super) fn count_values(
     workspace: &mut Workspace,
 ) {
     for (index, tile) in values.chunks(TILE).enumerate() {
-        count_tile(lane, tile, weights.map(|weights| &weights[index * TILE..]), counts, workspace);
+        count_tile(lane, Family::Number, tile, weights.map(|weights| &weights[index * TILE..]), counts, workspace);
     }
     if let (LaneBins::Ordered(bins, _), LaneCounts::Ordered { cells, .. }) = (&lane.bins, counts) {
         bins.settle(cells, &mut workspace.scratch);

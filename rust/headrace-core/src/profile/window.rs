@@ -34,6 +34,18 @@ impl Window {
         Self { plan, whole, parts }
     }
 
+    /// A window of the same reference, without rows.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self::empty(Arc::clone(&self.plan))
+    }
+
+    /// Adds the other's counts, or none of them; fails as [`Window::plus`].
+    pub fn absorb(&mut self, other: &Self) -> Result<()> {
+        *self = self.plus(other)?;
+        Ok(())
+    }
+
     /// How many rows were counted.
     #[must_use]
     pub fn rows(&self) -> u64 {
