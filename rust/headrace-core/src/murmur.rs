@@ -4,6 +4,8 @@
 //! The algorithm takes four bytes at a time, so what a column's name contributes is computed once ([`Prefix`]).
 #![allow(clippy::cast_possible_truncation, reason = "the algorithm is defined on the low 32 bits")]
 
+use std::hint::select_unpredictable;
+
 const C1: u32 = 0xcc9e_2d51;
 const C2: u32 = 0x1b87_3593;
 
@@ -70,6 +72,35 @@ impl Prefix {
     pub fn hash(self, bytes: &[u8]) -> i32 {
         let (state, pending, _) = self.absorb(bytes);
         finish(state, pending, self.length.wrapping_add(length_of(bytes))).cast_signed()
+    }
+
+    /// How many bytes wait for a block to be filled: 0 to 3.
+    #[must_use]
+    #[allow(clippy::misnamed_getters, reason = "the number of bytes, not the bytes")]
+    pub fn pending(self) -> u32 {
+        self.pending_bytes
+    }
+
+    /// [`Prefix::hash`] of at most twelve bytes, without a branch: `low` and `high` are the bytes, little-endian and
+    /// zero beyond `length`. `BLOCKS` is at least the number of blocks that `length` and what is pending can fill.
+    #[must_use]
+    #[inline]
+    pub fn hash_short<const BLOCKS: usize>(self, low: u64, high: u64, length: u32) -> i32 {
+        debug_assert!(length <= 12 && (self.pending_bytes + length) / 4 <= BLOCKS as u32);
+        let shift = 8 * self.pending_bytes;
+        let joined_low = u64::from(self.pending) | (low << shift);
+        // Shifted twice because a shift by 64 is none.
+        let joined_high = (low >> 1 >> (63 - shift)) | (high << shift);
+        let words = [joined_low as u32, (joined_low >> 32) as u32, joined_high as u32, (joined_high >> 32) as u32];
+        let total = self.pending_bytes + length;
+        let (mut state, mut tail) = (self.state, words[0]);
+        for block in 0..BLOCKS {
+            // Which lengths come next is not to be foreseen, so both ways are computed.
+            let filled = total >= 4 * (block as u32 + 1);
+            state = select_unpredictable(filled, mix_block(state, words[block]), state);
+            tail = select_unpredictable(filled, words[block + 1], tail);
+        }
+        finish(state, tail, self.length.wrapping_add(length)).cast_signed()
     }
 
     #[inline]
@@ -178,6 +209,23 @@ mod tests {
         #[test]
         fn equals_the_reference(bytes: Vec<u8>, seed: u32) {
             prop_assert_eq!(murmur3(&bytes, seed), reference(&bytes, seed));
+        }
+
+        #[test]
+        fn short_values(prefix: Vec<u8>, value in proptest::collection::vec(any::<u8>(), 0..=12), seed: u32) {
+            let mut padded = [0; 16];
+            padded[..value.len()].copy_from_slice(&value);
+            let bytes = u128::from_le_bytes(padded);
+            let (low, high, length) = (bytes as u64, (bytes >> 64) as u64, value.len() as u32);
+            let start = Prefix::new(&prefix, seed);
+            let expected = reference(&[prefix.as_slice(), &value].concat(), seed);
+            prop_assert_eq!(start.hash_short::<3>(low, high, length), expected);
+            match (start.pending() + length) / 4 {
+                0 => prop_assert_eq!(start.hash_short::<0>(low, high, length), expected),
+                1 => prop_assert_eq!(start.hash_short::<1>(low, high, length), expected),
+                2 => prop_assert_eq!(start.hash_short::<2>(low, high, length), expected),
+                _ => {}
+            }
         }
 
         #[test]

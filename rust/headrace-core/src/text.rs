@@ -208,9 +208,10 @@ impl Vectorizer {
     pub fn row(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<(i32, f64)>) {
         let Scratch { grams, counter } = scratch;
         self.grams.each(text, grams, |hash| counter.add(self.columns, hash));
+        let (columns, sums) = counter.finish(self.columns);
         out.clear();
-        counter.finish(|column, sum| out.push((column, self.value(sum))));
-        if let Some(divisor) = self.divisor(out.iter().map(|(_, value)| *value)) {
+        out.extend(columns.iter().zip(sums).map(|(column, sum)| (*column, self.value(*sum))));
+        if let Some(divisor) = self.divisor::<f64>(sums) {
             for (_, value) in out {
                 *value = value.divided_by(divisor);
             }
@@ -238,16 +239,13 @@ impl Vectorizer {
     }
 
     fn finish<T: Value>(&self, counter: &mut Counter, rows: &mut Csr<T>) -> Result<()> {
-        let start = rows.data.len();
-        counter.finish(|column, sum| {
-            rows.indices.push(column);
-            rows.data.push(self.value(sum));
-        });
-        let row = &mut rows.data[start..];
-        if let Some(divisor) = self.divisor(row.iter().copied()) {
-            for value in row {
-                *value = value.divided_by(divisor);
+        let (columns, sums) = counter.finish(self.columns);
+        rows.indices.extend_from_slice(columns);
+        match self.divisor::<T>(sums) {
+            Some(divisor) => {
+                rows.data.extend(sums.iter().map(|sum| self.value::<T>(*sum).divided_by(divisor)));
             }
+            None => rows.data.extend(sums.iter().map(|sum| self.value::<T>(*sum))),
         }
         rows.indptr.push(offset(rows.data.len())?);
         Ok(())
@@ -260,11 +258,27 @@ impl Vectorizer {
 
     /// What a row is divided by. A row of zeros stays as it is.
     #[inline]
-    fn divisor<T: Value>(&self, row: impl Iterator<Item = T>) -> Option<f64> {
+    fn divisor<T: Value>(&self, sums: &[i64]) -> Option<f64> {
         let norm = match self.norm? {
-            Norm::L1 => row.map(|value| value.into().abs()).sum::<f64>(),
-            Norm::L2 => row.map(|value| value.squared().into()).sum::<f64>().sqrt(),
+            Norm::L1 => exact_sum(sums, |sum| self.value::<T>(sum).into().abs()),
+            Norm::L2 => exact_sum(sums, |sum| self.value::<T>(sum).squared().into()).sqrt(),
         };
         (norm != 0.0).then_some(norm)
     }
+}
+
+/// The sum of whole numbers. Up to 2^53 it does not depend on the order, so four are added at a time; beyond, one after
+/// the other, as scikit-learn does.
+#[inline]
+fn exact_sum(sums: &[i64], value: impl Fn(i64) -> f64) -> f64 {
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    let (fours, rest) = sums.as_chunks::<4>();
+    let mut parts = [0.0; 4];
+    for four in fours {
+        for (part, sum) in parts.iter_mut().zip(four) {
+            *part += value(*sum);
+        }
+    }
+    let whole = parts.iter().sum::<f64>() + rest.iter().map(|sum| value(*sum)).sum::<f64>();
+    if whole < EXACT { whole } else { sums.iter().map(|sum| value(*sum)).sum() }
 }

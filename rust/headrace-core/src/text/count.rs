@@ -1,17 +1,43 @@
 //! Counting the hashes of one row: sorted and merged if they are few, in a table if they are many.
 
+use std::hint::select_unpredictable;
+
 /// What a column index and a sign fit into: the index, and in the lowest bit whether the sign is negative.
 type Key = u32;
 
 /// So many are sorted together; beyond, a table that holds each once is faster than sorting them all.
 const SORTED: usize = 1024;
+const BUCKET_BITS: u32 = 8;
+const BUCKETS: usize = 1 << BUCKET_BITS;
+/// Fewer keys than this are not worth the buckets.
+const FEW: usize = 48;
+/// A bucket with more than this is not sorted by insertion.
+const FULL: u16 = 64;
 
 /// The hashes of a row, as column indices with a sign.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counter {
-    keys: Vec<Key>,
+    keys: Box<[Key; SORTED]>,
+    length: usize,
+    sorted: Box<[Key; SORTED]>,
     table: Table,
     counted: Vec<(Key, i64)>,
+    columns: Vec<i32>,
+    sums: Vec<i64>,
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self {
+            keys: Box::new([0; SORTED]),
+            length: 0,
+            sorted: Box::new([0; SORTED]),
+            table: Table::default(),
+            counted: Vec::new(),
+            columns: Vec::new(),
+            sums: Vec::new(),
+        }
+    }
 }
 
 /// Column index and sign of a hash, as scikit-learn has them.
@@ -20,21 +46,35 @@ pub(super) struct Columns {
     count: u32,
     /// 2^64 / count, rounded up: a remainder without a division (Lemire, Kaser and Kurz 2019).
     reciprocal: u64,
+    /// count - 1 if count is a power of two.
+    mask: Option<u32>,
     signed: u32,
+    /// What a key is shifted by so that eight bits are left.
+    shift: u32,
 }
 
 impl Columns {
     pub(super) fn new(count: i32, signed: bool) -> Self {
         let count = count.unsigned_abs().max(1);
-        Self { count, reciprocal: (u64::MAX / u64::from(count)).wrapping_add(1), signed: u32::from(signed) }
+        Self {
+            count,
+            reciprocal: (u64::MAX / u64::from(count)).wrapping_add(1),
+            mask: count.is_power_of_two().then_some(count - 1),
+            signed: u32::from(signed),
+            shift: (u32::BITS - (count - 1).leading_zeros() + 1).saturating_sub(BUCKET_BITS),
+        }
     }
 
     /// The column is |hash| modulo their number, where |-2^31| is 2^31; the sign is the hash's.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "a remainder is smaller than what it is of")]
     fn key(self, hash: i32) -> Key {
-        let fraction = self.reciprocal.wrapping_mul(u64::from(hash.unsigned_abs()));
-        let column = ((u128::from(fraction) * u128::from(self.count)) >> 64) as u32;
+        let column = if let Some(mask) = self.mask {
+            hash.unsigned_abs() & mask
+        } else {
+            let fraction = self.reciprocal.wrapping_mul(u64::from(hash.unsigned_abs()));
+            ((u128::from(fraction) * u128::from(self.count)) >> 64) as u32
+        };
         column << 1 | (hash.cast_unsigned() >> 31 & self.signed)
     }
 }
@@ -42,47 +82,105 @@ impl Columns {
 impl Counter {
     #[inline]
     pub(super) fn add(&mut self, columns: Columns, hash: i32) {
-        if self.keys.len() == SORTED {
+        if self.length >= SORTED {
             self.spill();
         }
-        self.keys.push(columns.key(hash));
+        self.keys[self.length] = columns.key(hash);
+        self.length += 1;
     }
 
     #[cold]
     fn spill(&mut self) {
-        for key in self.keys.drain(..) {
-            self.table.add(key);
+        for key in &self.keys[..self.length] {
+            self.table.add(*key);
         }
+        self.length = 0;
     }
 
-    /// Calls `found` with each column in ascending order and the sum of its signs; the counter is empty afterwards.
-    pub(super) fn finish(&mut self, mut found: impl FnMut(i32, i64)) {
-        if self.table.is_empty() {
-            self.keys.sort_unstable();
-            merge(self.keys.iter().map(|key| (*key, 1)), &mut found);
-            self.keys.clear();
+    /// The columns, ascending, with the sum of the signs of each; the counter is empty afterwards.
+    pub(super) fn finish(&mut self, columns: Columns) -> (&[i32], &[i64]) {
+        let found = if self.table.is_empty() {
+            let keys = sort(&mut self.keys[..self.length], &mut self.sorted, columns);
+            make_room(&mut self.columns, &mut self.sums, keys.len());
+            let count = merge(keys.iter().map(|key| (*key, 1)), &mut self.columns, &mut self.sums);
+            self.length = 0;
+            count
         } else {
             self.spill();
             self.table.drain(&mut self.counted);
             self.counted.sort_unstable();
-            merge(self.counted.drain(..), &mut found);
-        }
+            make_room(&mut self.columns, &mut self.sums, self.counted.len());
+            merge(self.counted.drain(..), &mut self.columns, &mut self.sums)
+        };
+        (&self.columns[..found], &self.sums[..found])
     }
 }
 
-#[inline]
-fn merge(mut counted: impl Iterator<Item = (Key, i64)>, found: &mut impl FnMut(i32, i64)) {
-    let signed = |(key, count): (Key, i64)| ((key >> 1).cast_signed(), if key & 1 == 1 { -count } else { count });
-    let Some((mut column, mut sum)) = counted.next().map(signed) else { return };
-    for (next, value) in counted.map(signed) {
-        if next == column {
-            sum += value;
-        } else {
-            found(column, sum);
-            (column, sum) = (next, value);
-        }
+fn make_room(columns: &mut Vec<i32>, sums: &mut Vec<i64>, keys: usize) {
+    if columns.len() < keys {
+        columns.resize(keys, 0);
+        sums.resize(keys, 0);
     }
-    found(column, sum);
+}
+
+/// The keys in ascending order. They are hashes, so their highest bits spread them over buckets nearly evenly, and what
+/// is left to do within the buckets is little.
+fn sort<'a>(keys: &'a mut [Key], sorted: &'a mut [Key; SORTED], columns: Columns) -> &'a [Key] {
+    if keys.len() < FEW {
+        keys.sort_unstable();
+        return keys;
+    }
+    let bucket = |key: Key| (key >> columns.shift) as usize & (BUCKETS - 1);
+    let mut starts = [0_u16; BUCKETS];
+    for key in &*keys {
+        starts[bucket(*key)] += 1;
+    }
+    let (mut next, mut fullest) = (0, 0);
+    for start in &mut starts {
+        let count = *start;
+        fullest = fullest.max(count);
+        *start = next;
+        next += count;
+    }
+    if fullest > FULL {
+        // Many of one word, or somebody who chose them so.
+        keys.sort_unstable();
+        return keys;
+    }
+    for key in &*keys {
+        let place = &mut starts[bucket(*key)];
+        sorted[usize::from(*place) & (SORTED - 1)] = *key;
+        *place += 1;
+    }
+    let sorted = &mut sorted[..keys.len()];
+    for end in 1..sorted.len() {
+        let key = sorted[end];
+        let mut at = end;
+        while at > 0 && sorted[at - 1] > key {
+            sorted[at] = sorted[at - 1];
+            at -= 1;
+        }
+        sorted[at] = key;
+    }
+    sorted
+}
+
+/// Adds up what falls on one column, and says how many there are. Whether the next key has the same column is not to be
+/// foreseen, so nothing branches on it.
+#[inline]
+fn merge(keys: impl Iterator<Item = (Key, i64)>, columns: &mut [i32], sums: &mut [i64]) -> usize {
+    let (mut count, mut before) = (0, None);
+    for (key, times) in keys {
+        let column = (key >> 1).cast_signed();
+        let value = if key & 1 == 1 { -times } else { times };
+        let is_new = before != Some(column);
+        before = Some(column);
+        count += usize::from(is_new);
+        let at = count - 1;
+        columns[at] = column;
+        sums[at] = value + select_unpredictable(is_new, 0, sums[at]);
+    }
+    count
 }
 
 /// Counts by open addressing.
@@ -153,14 +251,17 @@ mod tests {
 
     use super::*;
 
+    fn pairs(counter: &mut Counter, columns: Columns) -> Vec<(i32, i64)> {
+        let (columns, sums) = counter.finish(columns);
+        columns.iter().copied().zip(sums.iter().copied()).collect()
+    }
+
     fn counts(columns: Columns, hashes: &[i32]) -> Vec<(i32, i64)> {
         let mut counter = Counter::default();
         for hash in hashes {
             counter.add(columns, *hash);
         }
-        let mut found = Vec::new();
-        counter.finish(|column, sum| found.push((column, sum)));
-        found
+        pairs(&mut counter, columns)
     }
 
     fn reference(count: i32, signed: bool, hashes: &[i32]) -> Vec<(i32, i64)> {
@@ -193,10 +294,8 @@ mod tests {
         for hash in 0..10_000 {
             counter.add(columns, hash);
         }
-        counter.finish(|_, _| {});
+        assert_eq!(pairs(&mut counter, columns).len(), 10_000);
         counter.add(columns, -7);
-        let mut found = Vec::new();
-        counter.finish(|column, sum| found.push((column, sum)));
-        assert_eq!(found, [(7, -1)]);
+        assert_eq!(pairs(&mut counter, columns), [(7, -1)]);
     }
 }

@@ -20,7 +20,6 @@ pub(super) struct Grams {
 
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    ascii: Vec<u8>,
     text: String,
     stripped: String,
     words: Words,
@@ -45,13 +44,18 @@ impl Grams {
     /// Calls `found` with the hash of each n-gram, in no particular order.
     #[inline]
     pub(super) fn each(&self, text: &str, scratch: &mut Scratch, found: impl FnMut(i32)) {
-        if text.is_ascii() && self.analyzer == Analyzer::Word {
+        if self.analyzer == Analyzer::Word && text.is_ascii() {
             // Stripping accents leaves ASCII as it is.
-            scratch.words.find_ascii(text.as_bytes(), self.lowercase, &mut scratch.ascii);
-            self.each_word(&scratch.ascii, &scratch.words, &mut scratch.tokens, found);
+            scratch.words.read_ascii(text.as_bytes(), self.lowercase);
+            self.each_word(&mut scratch.words, &mut scratch.tokens, found);
             return;
         }
-        let Scratch { text: lower, stripped, words, tokens, bounds, .. } = scratch;
+        let Scratch { text: lower, stripped, words, tokens, bounds } = scratch;
+        if self.analyzer == Analyzer::Word && self.accents.is_none() {
+            words.read(text, self.lowercase, self.keep_marks);
+            self.each_word(words, tokens, found);
+            return;
+        }
         let mut text = text;
         if self.lowercase {
             lower.clear();
@@ -65,8 +69,8 @@ impl Grams {
         }
         match self.analyzer {
             Analyzer::Word => {
-                words.find(text, self.keep_marks);
-                self.each_word(text.as_bytes(), words, tokens, found);
+                words.read(text, false, self.keep_marks);
+                self.each_word(words, tokens, found);
             }
             Analyzer::Char => self.each_run(text, bounds, found),
             Analyzer::CharWithinWords => self.each_padded(text, bounds, found),
@@ -74,29 +78,28 @@ impl Grams {
     }
 
     #[inline]
-    fn each_word(&self, text: &[u8], words: &Words, tokens: &mut Vec<(usize, usize)>, mut found: impl FnMut(i32)) {
-        let spans = words.spans().filter(|(start, end)| has_two_characters(&text[*start..*end]));
+    fn each_word(&self, words: &mut Words, tokens: &mut Vec<(usize, usize)>, mut found: impl FnMut(i32)) {
+        let empty = Prefix::new(&[], 0);
         if self.greatest == 1 {
-            for (start, end) in spans {
-                let token = &text[start..end];
-                let hash = murmur3(token, 0);
-                if !self.stop_words.contain(token, hash) {
+            words.each(|text, start, end| {
+                let hash = hash_token(empty, text, start, end);
+                if !self.stop_words.contain(&text[start..end], hash) {
                     found(hash);
                 }
-            }
+            });
             return;
         }
         tokens.clear();
-        if self.stop_words.is_empty() {
-            tokens.extend(spans);
-        } else {
-            tokens.extend(spans.filter(|(start, end)| {
-                let token = &text[*start..*end];
-                !self.stop_words.contain(token, murmur3(token, 0))
-            }));
-        }
+        words.each(|text, start, end| {
+            if self.stop_words.is_empty()
+                || !self.stop_words.contain(&text[start..end], hash_token(empty, text, start, end))
+            {
+                tokens.push((start, end));
+            }
+        });
+        let text = words.text();
         for first in 0..tokens.len() {
-            let mut joined = Prefix::new(&[], 0);
+            let mut joined = empty;
             for (number, (start, end)) in (1..=self.greatest).zip(&tokens[first..]) {
                 if number > 1 {
                     joined = joined.then(b" ");
@@ -163,14 +166,31 @@ impl Grams {
     }
 }
 
-/// Whether UTF-8 holds two characters or more.
+/// The bytes of a token that a hash of at most twelve reads, and no others, by the token's length.
+const KEPT: [(u64, u64); 13] = {
+    let mut kept = [(0, 0); 13];
+    let mut length = 0;
+    while length < 13 {
+        let bits = (1_u128 << (8 * length)) - 1;
+        #[allow(clippy::cast_possible_truncation, reason = "the low half, and the high half")]
+        {
+            kept[length] = (bits as u64, (bits >> 64) as u64);
+        }
+        length += 1;
+    }
+    kept
+};
+
+/// The hash of a token, with at least 16 bytes from its start in `text`.
 #[inline]
-fn has_two_characters(bytes: &[u8]) -> bool {
-    let is_first = |byte: &u8| byte & 0xC0 != 0x80;
-    match bytes {
-        [] | [_] => false,
-        // No character has more than four bytes.
-        [_, rest @ ..] => rest.len() > 3 || rest.iter().any(is_first),
+#[allow(clippy::cast_possible_truncation, reason = "a length of at most twelve")]
+fn hash_token(empty: Prefix, text: &[u8], start: usize, end: usize) -> i32 {
+    let length = end - start;
+    if let (Some((low, high)), Some(bytes)) = (KEPT.get(length), text[start..].first_chunk::<16>()) {
+        let bytes = u128::from_le_bytes(*bytes);
+        empty.hash_short::<3>(bytes as u64 & low, (bytes >> 64) as u64 & high, length as u32)
+    } else {
+        empty.hash(&text[start..end])
     }
 }
 

@@ -11,7 +11,11 @@ const IGNORABLE: u8 = 1 << 3;
 const CASED: u8 = 1 << 4;
 const STRIPPED: u8 = 1 << 5;
 
-const CAPITAL_SIGMA: char = 'Σ';
+/// The one character whose lower case depends on its place.
+pub(super) const CAPITAL_SIGMA: u32 = 'Σ' as u32;
+const FINAL_SIGMA: u32 = 'ς' as u32;
+/// The one character whose lower case is two.
+pub(super) const CAPITAL_DOTTED_I: u32 = 0x130;
 
 /// What is known of a character.
 #[derive(Clone, Copy)]
@@ -23,7 +27,13 @@ pub(super) struct Class {
 /// Looks a character up.
 #[inline]
 pub(super) fn class(character: char) -> Class {
-    let code = character as usize;
+    class_of(character as u32)
+}
+
+/// Looks a code point up.
+#[inline]
+pub(super) fn class_of(code: u32) -> Class {
+    let code = code as usize;
     let block = &BLOCKS[usize::from(INDEX[code >> 7])];
     let (flags, lower) = RECORDS[usize::from(block[code & 127])];
     Class { flags, lower }
@@ -42,6 +52,12 @@ impl Class {
         self.flags & SPACE != 0
     }
 
+    /// Whether its lower case is itself, [`CAPITAL_DOTTED_I`] aside.
+    #[inline]
+    pub(super) fn is_lower(self) -> bool {
+        self.lower == 0
+    }
+
     /// A mark: general category M.
     #[inline]
     pub(super) fn is_mark(self) -> bool {
@@ -54,28 +70,31 @@ pub(super) fn push_lower(text: &str, out: &mut String) {
     for (at, character) in text.char_indices() {
         if character.is_ascii() {
             out.push(character.to_ascii_lowercase());
-            continue;
-        }
-        match character {
-            // The two places where a lower case is not one other character.
-            '\u{130}' => out.push_str("i\u{307}"),
-            CAPITAL_SIGMA => out.push(if is_final_sigma(text, at) { 'ς' } else { 'σ' }),
-            _ => out.push(lower_of(character)),
+        } else if character as u32 == CAPITAL_DOTTED_I {
+            out.push_str("i\u{307}");
+        } else {
+            let lower = lower_of(text, at, character as u32, class(character));
+            out.push(char::from_u32(lower).unwrap_or(character));
         }
     }
 }
 
+/// The lower case of the character at byte `at` of `text`, where it is one character.
 #[inline]
-fn lower_of(character: char) -> char {
-    let code = (character as u32).wrapping_add_signed(class(character).lower);
-    char::from_u32(code).unwrap_or(character)
+pub(super) fn lower_of(text: &str, at: usize, code: u32, class: Class) -> u32 {
+    if code == CAPITAL_SIGMA && is_final_sigma(text, at) { FINAL_SIGMA } else { code.wrapping_add_signed(class.lower) }
 }
 
 /// Whether the capital sigma at byte `at` ends a word: a cased letter before it, none behind it, looking through what
 /// is ignorable (Unicode's condition `Final_Sigma`).
 fn is_final_sigma(text: &str, at: usize) -> bool {
     let before = text[..at].chars().rev().map(class).find(|class| class.flags & IGNORABLE == 0);
-    let behind = text[at + CAPITAL_SIGMA.len_utf8()..].chars().map(class).find(|class| class.flags & IGNORABLE == 0);
+    let behind = text
+        .get(at + 'Σ'.len_utf8()..)
+        .unwrap_or_default()
+        .chars()
+        .map(class)
+        .find(|class| class.flags & IGNORABLE == 0);
     let is_cased = |class: Class| class.flags & CASED != 0;
     before.is_some_and(is_cased) && !behind.is_some_and(is_cased)
 }
@@ -120,4 +139,18 @@ fn push_jamo_or(character: char, out: &mut String) {
     let vowel = 0x1161 + index / TRAILING % VOWELS;
     let trailing = (!index.is_multiple_of(TRAILING)).then_some(0x11A7 + index % TRAILING);
     out.extend([Some(leading), Some(vowel), trailing].into_iter().flatten().filter_map(char::from_u32));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lower_case_is_as_much_a_word_as_its_character() {
+        for character in ('\0'..=char::MAX).filter(|character| *character != '\u{130}') {
+            let lower = class_of((character as u32).wrapping_add_signed(class(character).lower));
+            let itself = class(character);
+            assert_eq!((lower.is_word(), lower.is_mark()), (itself.is_word(), itself.is_mark()), "{character:?}");
+        }
+    }
 }

@@ -1,101 +1,273 @@
 //! Where the tokens of a text are: the runs of two or more word characters, which is what `\b\w\w+\b` finds.
+//!
+//! Two passes over a text: the first marks each byte that belongs to a word character with a bit, the second turns the
+//! places where the bits change into tokens. Neither has a branch that depends on how long the words are.
 
-use super::unicode::class;
+use std::hint::select_unpredictable;
+use std::sync::LazyLock;
+
+use super::unicode::{CAPITAL_DOTTED_I, CAPITAL_SIGMA, class_of, lower_of};
 
 const ONES: u64 = 0x0101_0101_0101_0101;
 const HIGH: u64 = 0x8080_8080_8080_8080;
 
-/// A text made ready for cutting: its bytes, and a bit for each that belongs to a word character.
+/// So many bytes behind the text may be read and written, so that tokens are loaded whole whatever their length.
+const PADDING: usize = 16;
+/// So many words of bits are turned into tokens at a time.
+const SEGMENT: usize = 64;
+
+/// A text made ready for cutting.
 #[derive(Debug, Default)]
 pub(super) struct Words {
+    text: Vec<u8>,
+    length: usize,
     mask: Vec<u64>,
     edges: Vec<usize>,
+    is_ascii: bool,
 }
 
 impl Words {
-    /// Finds the words of `text`. With `keep_marks` a mark goes on with the word that it stands behind.
-    pub(super) fn find(&mut self, text: &str, keep_marks: bool) {
-        self.mask.clear();
-        self.mask.resize(text.len().div_ceil(64), 0);
+    /// Marks the words of `text`, which becomes lower case if it should, in one pass. With `keep_marks` a mark goes on
+    /// with the word that it stands behind.
+    pub(super) fn read(&mut self, text: &str, lowercase: bool, keep_marks: bool) {
         let bytes = text.as_bytes();
-        let mut inside = false;
-        let mut at = 0;
+        // No lower case is longer than one and a half times its character: U+0130 and U+023A go from two bytes to three.
+        self.make_room(bytes.len() + bytes.len() / 2);
+        let out = &mut self.text[..];
+        self.mask.clear();
+        let mut marks = Marks { mask: &mut self.mask, word: 0, filled: 0 };
+        let small = if lowercase { HIGH >> 2 } else { 0 };
+        let pairs = &**PAIRS;
+        let (mut at, mut written, mut inside) = (0, 0, false);
         while at < bytes.len() {
-            // Whole blocks of ASCII eight bytes at a time, whatever else a character at a time.
-            if let Some(block) = bytes[at..].first_chunk::<8>() {
-                let block = u64::from_le_bytes(*block);
-                if block & HIGH == 0 {
-                    let found = word_bits(block);
-                    self.set(at, found, 8);
-                    inside = found >> 7 != 0;
-                    at += 8;
+            let window = window(bytes, at);
+            let ascii = ((window & HIGH).trailing_zeros() / 8) as usize;
+            if ascii > 0 {
+                // A run of ASCII, at most eight bytes of it.
+                let length = ascii.min(bytes.len() - at);
+                let run = window & (u64::MAX >> (64 - 8 * length));
+                let letters = letters(run);
+                let found = gather(words(run, letters));
+                put(out, written, run | (letters >> 2 & small));
+                marks.push(found, length);
+                inside = found >> (length - 1) != 0;
+                (at, written) = (at + length, written + length);
+                continue;
+            }
+            if window & 0xE0 == 0xC0 {
+                // Two bytes, and most often two again in lower case.
+                let pair = pairs[(window & 0x1F) as usize][(window >> 8 & 0x3F) as usize];
+                if !pair.is_special {
+                    inside = pair.is_word || keep_marks && inside && pair.is_mark;
+                    put(out, written, if lowercase { u64::from(pair.lower) } else { window });
+                    marks.push(if inside { 0b11 } else { 0 }, 2);
+                    (at, written) = (at + 2, written + 2);
                     continue;
                 }
             }
-            let Some(character) = text[at..].chars().next() else { break };
-            let class = class(character);
-            inside = class.is_word() || (keep_marks && inside && class.is_mark());
-            let length = character.len_utf8();
-            if inside {
-                self.set(at, (1 << length) - 1, length);
+            let (code, length) = decode(window);
+            let class = class_of(code);
+            // A letter's lower case is as much a letter as it is itself.
+            inside = class.is_word() || keep_marks && inside && class.is_mark();
+            let mut new = length;
+            if lowercase & !class.is_lower() {
+                let (lower, size) = encode(lower_of(text, at, code, class));
+                put(out, written, lower);
+                new = size;
+            } else if lowercase && code == CAPITAL_DOTTED_I {
+                // The dot that it leaves behind is a mark.
+                put(out, written, u64::from(b'i') | u64::from(u16::from_le_bytes(*b"\xcc\x87")) << 8);
+                marks.push(1, 1);
+                inside = keep_marks;
+                written += 1;
+            } else {
+                put(out, written, window);
             }
-            at += length;
+            marks.push(if inside { (1 << new) - 1 } else { 0 }, new);
+            (at, written) = (at + length, written + new);
         }
-        self.cut(bytes.len());
+        marks.finish();
+        (self.length, self.is_ascii) = (written, false);
     }
 
-    /// Finds the words of ASCII text and writes it in lower case, in one pass.
-    pub(super) fn find_ascii(&mut self, text: &[u8], lowercase: bool, out: &mut Vec<u8>) {
+    /// Marks the words of ASCII text, which becomes lower case if it should, in one pass.
+    pub(super) fn read_ascii(&mut self, text: &[u8], lowercase: bool) {
+        self.make_room(text.len());
         self.mask.clear();
-        self.mask.reserve(text.len().div_ceil(64));
-        out.clear();
-        out.reserve(text.len() + 64);
         let (blocks, rest) = text.as_chunks::<64>();
-        for block in blocks {
-            let mut lower = *block;
-            self.mask.push(ascii_block(&mut lower, lowercase));
-            out.extend_from_slice(&lower);
-        }
-        if !rest.is_empty() {
-            let mut lower = [0; 64];
-            lower[..rest.len()].copy_from_slice(rest);
-            self.mask.push(ascii_block(&mut lower, lowercase));
-            out.extend_from_slice(&lower[..rest.len()]);
-        }
-        self.cut(text.len());
+        let (copies, _) = self.text.as_chunks_mut::<64>();
+        let mut last = [0; 64];
+        last[..rest.len()].copy_from_slice(rest);
+        let blocks = blocks.iter().chain(std::iter::once(&last));
+        self.mask.extend(copies.iter_mut().zip(blocks).map(|(copy, block)| ascii_block(block, copy, lowercase)));
+        (self.length, self.is_ascii) = (text.len(), true);
     }
 
-    /// Calls `found` with the bounds of each run of word characters, one after the other.
+    fn make_room(&mut self, length: usize) {
+        let length = (length + PADDING).next_multiple_of(64);
+        if self.text.len() < length {
+            self.text.resize(length, 0);
+        }
+    }
+
+    /// The text, and behind it at least 16 bytes of whatever.
     #[inline]
-    pub(super) fn spans(&self) -> impl Iterator<Item = (usize, usize)> {
-        self.edges.as_chunks::<2>().0.iter().map(|[start, end]| (*start, *end))
+    pub(super) fn text(&self) -> &[u8] {
+        &self.text
     }
 
+    /// Calls `found` with the text and the bounds of each token in it, one after the other.
     #[inline]
-    fn set(&mut self, at: usize, bits: u64, length: usize) {
-        let shift = at % 64;
-        self.mask[at / 64] |= bits << shift;
-        if shift + length > 64 && bits >> (64 - shift) != 0 {
-            self.mask[at / 64 + 1] |= bits >> (64 - shift);
-        }
-    }
-
-    /// Where runs of set bits begin and end.
-    fn cut(&mut self, length: usize) {
-        self.edges.clear();
-        let mut before = 0;
-        for (block, word) in self.mask.iter().enumerate() {
-            let mut changes = word ^ (word << 1 | before);
-            before = word >> 63;
-            while changes != 0 {
-                self.edges.push(block * 64 + changes.trailing_zeros() as usize);
-                changes &= changes - 1;
+    pub(super) fn each(&mut self, mut found: impl FnMut(&[u8], usize, usize)) {
+        let Self { text, length, mask, edges, is_ascii } = self;
+        let (text, is_ascii) = (&text[..], *is_ascii);
+        edges.clear();
+        let (mut before, mut base) = (0, 0);
+        let last = mask.len().div_ceil(SEGMENT);
+        for (number, segment) in (1..).zip(mask.chunks(SEGMENT)) {
+            for word in segment {
+                let mut changes = word ^ (word << 1 | before);
+                before = word >> 63;
+                while changes != 0 {
+                    edges.push(base + changes.trailing_zeros() as usize);
+                    changes &= changes - 1;
+                }
+                base += 64;
             }
-        }
-        if self.edges.len() % 2 == 1 {
-            self.edges.push(length);
+            if number == last && edges.len() % 2 == 1 {
+                edges.push(*length);
+            }
+            let (spans, open) = edges.as_chunks_mut::<2>();
+            let mut kept = 0;
+            for index in 0..spans.len() {
+                let [start, end] = spans[index];
+                // Not a branch, because which words are short is not to be foreseen.
+                spans[kept] = [start, end];
+                let is_token = if is_ascii { end - start > 1 } else { has_two_characters(text, start, end) };
+                kept += usize::from(is_token);
+            }
+            for [start, end] in &spans[..kept] {
+                found(text, *start, *end);
+            }
+            // A word may go on in the next segment.
+            let open = open.first().copied();
+            edges.clear();
+            edges.extend(open);
         }
     }
+}
+
+/// What has to be known of a character of two bytes.
+#[derive(Clone, Copy, Default)]
+struct Pair {
+    /// Its lower case, in UTF-8.
+    lower: u16,
+    is_word: bool,
+    is_mark: bool,
+    /// The lower case is not two bytes, or depends on what stands around.
+    is_special: bool,
+}
+
+/// By the five bits of the first byte and the six of the second: alphabets other than the Latin one have no faster way.
+static PAIRS: LazyLock<Box<[[Pair; 64]; 32]>> = LazyLock::new(|| {
+    let mut pairs = Box::new([[Pair::default(); 64]; 32]);
+    for (first, row) in (0..).zip(pairs.iter_mut()) {
+        for (second, pair) in (0..).zip(row) {
+            let code = first << 6 | second;
+            let class = class_of(code);
+            let (lower, length) = encode(lower_of("", 0, code, class));
+            *pair = Pair {
+                lower: u16::try_from(lower).unwrap_or(0),
+                is_word: class.is_word(),
+                is_mark: class.is_mark(),
+                is_special: length != 2 || code == CAPITAL_DOTTED_I || code == CAPITAL_SIGMA,
+            };
+        }
+    }
+    pairs
+});
+
+/// Bits, appended.
+struct Marks<'a> {
+    mask: &'a mut Vec<u64>,
+    word: u64,
+    filled: usize,
+}
+
+impl Marks<'_> {
+    /// The lowest `length` bits, at most eight; the others are zero.
+    #[inline]
+    fn push(&mut self, bits: u64, length: usize) {
+        self.word |= bits << self.filled;
+        self.filled += length;
+        if self.filled >= 64 {
+            self.mask.push(self.word);
+            self.filled -= 64;
+            self.word = bits >> (length - self.filled);
+        }
+    }
+
+    fn finish(self) {
+        if self.filled > 0 {
+            self.mask.push(self.word);
+        }
+    }
+}
+
+/// Eight bytes from `at`, zero behind the end.
+#[inline]
+fn window(bytes: &[u8], at: usize) -> u64 {
+    let rest = &bytes[at..];
+    if let Some(window) = rest.first_chunk::<8>() {
+        return u64::from_le_bytes(*window);
+    }
+    let mut window = [0; 8];
+    window[..rest.len()].copy_from_slice(rest);
+    u64::from_le_bytes(window)
+}
+
+#[inline]
+fn put(out: &mut [u8], at: usize, bytes: u64) {
+    if let Some(place) = out[at..].first_chunk_mut::<8>() {
+        *place = bytes.to_le_bytes();
+    }
+}
+
+/// The character at the beginning, which is not ASCII, and how many bytes it has.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "four bytes at most")]
+fn decode(window: u64) -> (u32, usize) {
+    let bytes = window as u32;
+    let part = |index: u32| bytes >> (8 * index) & 0x3F;
+    match bytes & 0xFF {
+        0..0xE0 => ((bytes & 0x1F) << 6 | part(1), 2),
+        0xE0..0xF0 => ((bytes & 0x0F) << 12 | part(1) << 6 | part(2), 3),
+        _ => ((bytes & 0x07) << 18 | part(1) << 12 | part(2) << 6 | part(3), 4),
+    }
+}
+
+/// The UTF-8 of a character.
+#[inline]
+fn encode(code: u32) -> (u64, usize) {
+    let part = |shift: u32| u64::from(code >> shift & 0x3F | 0x80);
+    let first = |shift: u32, mark: u32| u64::from(code >> shift | mark);
+    match code {
+        0..0x80 => (u64::from(code), 1),
+        0x80..0x800 => (first(6, 0xC0) | part(0) << 8, 2),
+        0x800..0x1_0000 => (first(12, 0xE0) | part(6) << 8 | part(0) << 16, 3),
+        _ => (first(18, 0xF0) | part(12) << 8 | part(6) << 16 | part(0) << 24, 4),
+    }
+}
+
+/// Whether the token holds two characters or more. Behind it lie at least four bytes.
+#[inline]
+fn has_two_characters(text: &[u8], start: usize, end: usize) -> bool {
+    let length = end - start;
+    let Some(bytes) = text[start..].first_chunk::<4>() else { return false };
+    let bytes = u32::from_le_bytes(*bytes);
+    // All but the first byte of a character begin with the bits 10, and no character has more than four bytes.
+    let first = (!bytes | bytes << 1) & (0x8080_8080 >> (32 - 8 * length.clamp(1, 4)));
+    select_unpredictable(length > 4, true, first & first.wrapping_sub(1) != 0)
 }
 
 /// The high bit of each byte that is at least `least`; bytes and `least` below 128.
@@ -123,23 +295,85 @@ fn gather(high: u64) -> u64 {
     (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
+/// A bit for each word character; letters are copied as small ones if they should be.
 #[inline]
-fn word_bits(block: u64) -> u64 {
-    gather(words(block, letters(block)))
+fn ascii_block(block: &[u8; 64], copy: &mut [u8; 64], lowercase: bool) -> u64 {
+    let small = if lowercase { 0x20 } else { 0 };
+    let mut marked = [0_u8; 64];
+    // A byte at a time, without a branch: the compiler makes vectors of it.
+    for ((byte, copy), marked) in block.iter().zip(&mut *copy).zip(&mut marked) {
+        let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
+        let is_digit = byte.wrapping_sub(b'0') < 10;
+        let is_joint = *byte == b'_';
+        *copy = byte | if is_letter { small } else { 0 };
+        *marked = if is_letter | is_digit | is_joint { 0x80 } else { 0 };
+    }
+    marked
+        .as_chunks::<8>()
+        .0
+        .iter()
+        .enumerate()
+        .fold(0, |mask, (index, eight)| mask | gather(u64::from_le_bytes(*eight)) << (8 * index))
 }
 
-/// A bit for each word character; the letters become small ones if they should.
-#[inline]
-fn ascii_block(block: &mut [u8; 64], lowercase: bool) -> u64 {
-    let mut mask = 0;
-    let (eights, _) = block.as_chunks_mut::<8>();
-    for (index, bytes) in eights.iter_mut().enumerate() {
-        let eight = u64::from_le_bytes(*bytes);
-        let letters = letters(eight);
-        mask |= gather(words(eight, letters)) << (8 * index);
-        if lowercase {
-            *bytes = (eight | letters >> 2).to_le_bytes();
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::unicode::{class, push_lower};
+    use super::*;
+
+    fn found(words: &mut Words) -> Vec<String> {
+        let mut tokens = Vec::new();
+        words.each(|text, start, end| tokens.push(String::from_utf8_lossy(&text[start..end]).into_owned()));
+        tokens
+    }
+
+    fn reference(text: &str, keep_marks: bool) -> Vec<String> {
+        let (mut tokens, mut token) = (Vec::new(), String::new());
+        for character in text.chars().chain([' ']) {
+            let class = class(character);
+            if class.is_word() || (keep_marks && !token.is_empty() && class.is_mark()) {
+                token.push(character);
+            } else {
+                tokens.push(std::mem::take(&mut token));
+            }
+        }
+        tokens.retain(|token| token.chars().count() > 1);
+        tokens
+    }
+
+    proptest! {
+        #[test]
+        fn tokens_are_runs_of_word_characters(
+            texts in prop::collection::vec(prop_oneof!["\\PC{0,200}", "[a-zA-Z_9 é日\u{301}\u{93f}.]{0,400}"], 1..4),
+            keep_marks: bool,
+        ) {
+            let mut words = Words::default();
+            for text in &texts {
+                words.read(text, false, keep_marks);
+                prop_assert_eq!(found(&mut words), reference(text, keep_marks));
+            }
+        }
+
+        #[test]
+        fn lower_case_first_or_in_one_pass(text in "[A-Zİ Σσ\u{301}éÉȺǅ.ⅧⒶ日]{0,300}", keep_marks: bool) {
+            let mut lower = String::new();
+            push_lower(&text, &mut lower);
+            let mut words = Words::default();
+            words.read(&text, true, keep_marks);
+            prop_assert_eq!(&words.text()[..lower.len()], lower.as_bytes());
+            prop_assert_eq!(found(&mut words), reference(&lower, keep_marks));
+        }
+
+        #[test]
+        fn ascii_is_no_other_text(text in "[\\x00-\\x7f]{0,300}", long in 0..3_usize, lowercase: bool) {
+            let text = text.repeat(1 + long * 40);
+            let mut words = Words::default();
+            words.read_ascii(text.as_bytes(), lowercase);
+            let same = if lowercase { text.to_ascii_lowercase() } else { text };
+            prop_assert_eq!(&words.text()[..same.len()], same.as_bytes());
+            prop_assert_eq!(found(&mut words), reference(&same, false));
         }
     }
-    mask
 }
