@@ -1,4 +1,5 @@
-//! Columns to measure with: seeded, of one shape each.
+//! Columns and texts to measure with: seeded, of one shape each.
+#![allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "data")]
 
 use std::sync::Arc;
 
@@ -45,4 +46,34 @@ pub fn shapes(rows: usize) -> Vec<(&'static str, ArrayRef)> {
 #[must_use]
 pub fn batch(column: &ArrayRef) -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable([("x", Arc::clone(column), true)]).expect("one column is a batch")
+}
+
+/// Texts of about a hundred words, drawn from 20,000 as natural languages draw them (Zipf), by the kind of their letters.
+#[must_use]
+pub fn texts(documents: usize) -> Vec<(&'static str, Vec<String>)> {
+    const WORDS: usize = 20_000;
+    let word = |letters: &[char], index: usize| -> String {
+        let length = 1 + (scatter(index) % 5 + scatter(index + WORDS) % 5) as usize;
+        let letter = |place: usize| letters[(scatter(index * 31 + place) % letters.len() as u64) as usize];
+        (0..length).map(letter).collect()
+    };
+    let latin: Vec<char> = ('a'..='z').collect();
+    let mixed: Vec<char> = "abcdefghijklmnoprstuéüабвгдежзийклмнопрстуфхцч日本語".chars().collect();
+    [("ASCII", latin), ("mixed Unicode", mixed)]
+        .into_iter()
+        .map(|(kind, letters)| {
+            let texts = (0..documents).map(|document| {
+                let mut text = String::new();
+                for place in 0..50 + scatter(document) % 100 {
+                    let chance = scatter(document * 1_000 + place as usize) as f64 / u64::MAX as f64;
+                    // The inverse of a distribution whose density falls as one over the rank.
+                    let rank = (WORDS as f64).powf(chance) as usize - 1;
+                    text.push_str(&word(&letters, rank));
+                    text.push(' ');
+                }
+                text
+            });
+            (kind, texts.collect())
+        })
+        .collect()
 }

@@ -76,8 +76,7 @@ impl Prefix {
 
     /// How many bytes wait for a block to be filled: 0 to 3.
     #[must_use]
-    #[allow(clippy::misnamed_getters, reason = "the number of bytes, not the bytes")]
-    pub fn pending(self) -> u32 {
+    pub fn waiting(self) -> u32 {
         self.pending_bytes
     }
 
@@ -220,7 +219,7 @@ mod tests {
             let start = Prefix::new(&prefix, seed);
             let expected = reference(&[prefix.as_slice(), &value].concat(), seed);
             prop_assert_eq!(start.hash_short::<3>(low, high, length), expected);
-            match (start.pending() + length) / 4 {
+            match (start.waiting() + length) / 4 {
                 0 => prop_assert_eq!(start.hash_short::<0>(low, high, length), expected),
                 1 => prop_assert_eq!(start.hash_short::<1>(low, high, length), expected),
                 2 => prop_assert_eq!(start.hash_short::<2>(low, high, length), expected),

@@ -2,7 +2,7 @@
 
 /// The 318 words, in order of the alphabet. The list is that of the Glasgow Information Retrieval Group
 /// (<http://ir.dcs.gla.ac.uk/resources/linguistic_utils/stop_words>), as scikit-learn has it: with its known oddities
-/// (`sincere`, `cry`; `computer` is missing), because the rows have to be the same.
+/// (`sincere`, `cry` and `mill` are in it), because the rows have to be the same.
 #[rustfmt::skip]
 pub const ENGLISH_STOP_WORDS: &[&str] = &[
     "a", "about", "above", "across", "after", "afterwards", "again", "against", "all", "almost", "alone", "along",
