@@ -21,7 +21,13 @@ ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "python" / "headrace"
 PUBLIC = {"headrace", "headrace.drift", "headrace.errors", "headrace.metrics", "headrace.testing"}
 # The kit runs a stage for real, in a store and with a registry of its own.
-TESTING_MAY = PUBLIC | {f"headrace.{room}" for room in ("types", "hooks", "runtime", "store", "registry")}
+TESTING_MAY = (
+    PUBLIC
+    | {f"headrace.{room}" for room in ("types", "hooks", "runtime", "store", "registry")}
+    | {
+        "headrace.compute.plan.transforms"  # a transform is tried with the checks that a plan makes
+    }
+)
 
 
 def sources(*folders: Path) -> list[Path]:
