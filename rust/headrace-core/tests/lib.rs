@@ -7,4 +7,5 @@
 )]
 
 mod hash;
+mod plan;
 mod profile;

@@ -15,7 +15,7 @@ use super::number::{MISSING, bins, reals, round, round_all, rounded};
 use super::program::{Kernel, NOWHERE, Op, Program};
 use super::read::{cast, find};
 use crate::error::{Error, Result};
-use crate::sparse::Csr;
+use crate::sparse::{Csr, offset};
 use crate::text;
 
 /// Rows of a block, at most.
@@ -558,27 +558,31 @@ fn to_columns(program: &Program, scratch: &Scratch, count: usize, done: usize, c
     }
 }
 
-/// A block as sparse rows.
+/// A block as sparse rows. Steps stand in the order of their columns, and what a step has in a row ascends.
 fn to_csr(program: &Program, scratch: &Scratch, count: usize, out: &mut Csr<f32>) -> Result<()> {
-    let mut entries = Vec::new();
-    let mut cursors: Vec<std::iter::Peekable<std::slice::Iter<'_, Entry>>> =
-        scratch.sparse.iter().map(|entries| entries.iter().peekable()).collect();
+    let index = |column: usize| i32::try_from(column).unwrap_or(i32::MAX);
+    let mut cursors: Vec<&[Entry]> = scratch.sparse.iter().map(Vec::as_slice).collect();
     for row in 0..count {
         for (op, cursor) in program.ops.iter().zip(&mut cursors) {
             if op.kernel.is_sparse() {
-                while let Some(entry) = cursor.next_if(|entry| entry.row as usize == row) {
-                    entries.push((i32::try_from(entry.column).unwrap_or(i32::MAX), entry.value));
+                while let Some((entry, rest)) = cursor.split_first()
+                    && entry.row as usize == row
+                {
+                    out.indices.push(index(entry.column as usize));
+                    out.data.push(entry.value);
+                    *cursor = rest;
                 }
                 continue;
             }
-            for index in 0..op.width {
-                let value = scratch.dense[(op.slot + index) * scratch.stride + row];
+            for position in 0..op.width {
+                let value = scratch.dense[(op.slot + position) * scratch.stride + row];
                 if value != 0.0 {
-                    entries.push((i32::try_from(op.column + index).unwrap_or(i32::MAX), value));
+                    out.indices.push(index(op.column + position));
+                    out.data.push(value);
                 }
             }
         }
-        out.push_row(&mut entries)?;
+        out.indptr.push(offset(out.data.len())?);
     }
     Ok(())
 }
