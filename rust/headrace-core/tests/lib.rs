@@ -9,3 +9,4 @@
 mod hash;
 mod plan;
 mod profile;
+mod text;
