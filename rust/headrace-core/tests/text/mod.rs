@@ -98,6 +98,12 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    // Enough text for threads to be worth it takes its time.
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
     #[test]
     fn a_matrix_is_its_rows(options in options(), texts in texts(), repeat in 1..400_usize, threads in 1..4_usize) {
         let vectorizer = Vectorizer::new(options).unwrap();
