@@ -221,7 +221,8 @@ def test_auto_for_a_linear_model():
     n = 60
     frame = pl.DataFrame(
         {
-            "amount": [None if i % 7 == 0 else float(i) for i in range(n)],
+            "amount": [None if i % 6 == 0 else float(i) for i in range(n)],
+            "noise": [None if i % 7 == 0 else float(i * i) for i in range(n)],
             "flag": [None if i % 9 == 0 else i % 3 == 0 for i in range(n)],
             "colour": [None if i % 8 == 0 else "rgb"[i % 3] for i in range(n)],
             "many": [f"w{i % 20}" for i in range(n)],
@@ -234,13 +235,13 @@ def test_auto_for_a_linear_model():
     assert plan.model_kind == "linear"
     assert plan.categorical == ()
     assert [o for o in plan.outputs if not o.startswith(("at.", "colour="))] == [
-        "amount", "amount.missing", "flag", "many.target", "took",
+        "amount", "amount.missing", "noise", "flag", "many.target", "took",
     ]  # fmt: skip
     assert {"colour=r", "colour=g", "colour=b"} <= set(plan.outputs)
     assert {"at.month", "at.month.sin", "at.hour.cos"} <= set(plan.outputs)
     nothing = pl.DataFrame({name: [None] for name in plan.inputs})
     assert np.isfinite(plan.matrix(nothing)).all()
-    quantities = plan.transform(frame).select("amount", "many.target", "took", "at.month")
+    quantities = plan.transform(frame).select("amount", "noise", "many.target", "took", "at.month")
     for series in quantities.get_columns():
         assert abs(series.mean()) < 0.05 + (series.name == "at.month")
     trees = fitted(frame, max_categories=10)

@@ -120,8 +120,8 @@ class ColumnConfig(_Sparse):
     impute: Impute | FiniteFloat | None = _IMPUTE
     indicator: bool | None = Field(
         default=None,
-        description="number: another output that is 1 where the value was missing. Default: for linear, where values "
-        "are missing in training.",
+        description="number: another output that is 1 where the value was missing. Default: for linear, where the "
+        "target differs in the training rows without a value (by three standard errors of the correlation).",
     )
     clip: tuple[_End, _End] | None = Field(
         default=None,

@@ -7,8 +7,11 @@ value (empirical Bayes; Micci-Barreca 2001). Sums do not depend on the order of 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from headrace.compute.plan.statistics import power
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,6 +25,9 @@ if TYPE_CHECKING:
 
     _Values = npt.NDArray[np.float64]
     _Codes = npt.NDArray[np.int64]
+
+_TELLING: Final = 3.0
+"""By chance, one column in 370 would be as far off."""
 
 Smooth: TypeAlias = "Literal['auto'] | float"
 
@@ -111,9 +117,26 @@ def fold_of_rows(labels: Labels, folds: int, seed: int) -> npt.NDArray[np.int64]
     return found
 
 
+def tells(flags: npt.NDArray[np.bool_], labels: Labels) -> bool:
+    """Whether the target differs where the flags are set: a correlation of three standard errors or more."""
+    n, share = len(flags), float(flags.mean())
+    if not 0 < share < 1:
+        return False
+    for column in labels.columns:
+        values = column / power(column)
+        mean = math.fsum(values.tolist()) / n
+        spread = math.sqrt(math.fsum(((values - mean) ** 2).tolist()) / n)
+        inside = math.fsum(values[flags].tolist()) / (n * share)
+        if spread > 0 and abs(inside - mean) * math.sqrt(share / (1 - share)) / spread * math.sqrt(n) >= _TELLING:
+            return True
+    return False
+
+
 def _means(codes: _Codes, size: int, values: _Values, smooth: Smooth) -> tuple[_Values, float]:
     import numpy as np
 
+    unit = power(values)
+    values = values / unit
     # In the order of the values within each code, so that the sums do not depend on the order of the rows.
     order = np.lexsort((values, codes))
     codes, values = codes[order], values[order]
@@ -123,7 +146,7 @@ def _means(codes: _Codes, size: int, values: _Values, smooth: Smooth) -> tuple[_
     present, starts, counts = np.unique(codes, return_index=True, return_counts=True)
     table = np.full(size + 1, mean)
     if not len(present):
-        return table, mean
+        return table * unit, mean * unit
     sums = np.add.reduceat(values, starts)
     if smooth == "auto":
         variance = float(((arranged - mean) ** 2).mean())
@@ -135,4 +158,4 @@ def _means(codes: _Codes, size: int, values: _Values, smooth: Smooth) -> tuple[_
     else:
         total = counts + float(smooth)
         table[present] = (sums + float(smooth) * mean) / total
-    return table, mean
+    return table * unit, mean * unit

@@ -14,6 +14,7 @@ from headrace.compute.plan.document import (
     TimeCycleStep,
     TimePartStep,
 )
+from headrace.compute.plan.encoding import tells
 from headrace.compute.plan.nearest import did_you_mean
 from headrace.compute.plan.statistics import imputation, quantile_edges, quantiles
 from headrace.compute.plan.types import time_zone as zone_of
@@ -65,7 +66,7 @@ def fit_number(column: Subject) -> Choice:
     about: dict[str, Any] = {"clip": clip, "log": config.log, "impute": filler}
     step = NumberStep(input=column.name, output=column.name, **about)
     _, scaling = column.shared.finish(conditioned(column.series, step), "none", config.scale)
-    wanted = config.indicator if config.indicator is not None else column.linear and bool(missing.any())
+    wanted = column.linear and tells(missing, column.shared.labels) if config.indicator is None else config.indicator
     indicator = column.derived(".missing") if wanted else None
     step = NumberStep(input=column.name, output=column.name, scaling=scaling, indicator=indicator, **about)
     column.steps.append(step)
@@ -85,6 +86,7 @@ def _conditions(step: NumberStep) -> list[str]:
     if step.clip:
         low, high = ("open" if end is None else f"{end:g}" for end in step.clip)
         words.append(f"clipped to {low} .. {high}")
+    words += ["marked where missing"] if step.indicator is not None else []
     return words + (["logarithm"] if step.log else []) + _scaled(step.scaling)
 
 

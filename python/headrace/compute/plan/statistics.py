@@ -61,7 +61,7 @@ def scaling(values: _Values, how: Scale) -> Scaling | None:
         scale = _finite(high - low)
         return Scaling(center=center, scale=1.0 if scale < 10 * sys.float_info.epsilon else scale)
     center = _mean(values)
-    unit = _unit(values)
+    unit = power(values)
     shrunk = values / unit
     variance = math.fsum(((shrunk - center / unit) ** 2).tolist()) / len(values)
     # Where rounding alone explains the variance, there is none.
@@ -95,12 +95,12 @@ def quantile_edges(values: _Values, bins: int) -> tuple[float, ...]:
 
 
 def _mean(values: _Values) -> float:
-    unit = _unit(values)
+    unit = power(values)
     return _finite(math.fsum((values / unit).tolist()) / len(values) * unit)
 
 
-def _unit(values: _Values) -> float:
-    """1, or for numbers whose squares overflow a power of two by which they are divided."""
+def power(values: _Values) -> float:
+    """1, or for numbers whose squares overflow a power of two by which they are divided. Not for none at all."""
     import numpy as np
 
     most = float(np.abs(values).max())
