@@ -315,7 +315,7 @@ ALL_PARTS = [
 ]
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(
     st.datetimes(min_value=dt.datetime(1700, 1, 1), max_value=dt.datetime(2098, 1, 1)),
     st.sampled_from(["ms", "us", "ns"]),
