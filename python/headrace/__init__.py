@@ -13,8 +13,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from headrace.compute import drift as drift
     from headrace.compute import metrics as metrics
+    from headrace.compute.collisions import CollisionReport as CollisionReport
+    from headrace.compute.collisions import HashedFeature as HashedFeature
+    from headrace.compute.collisions import InverseMap as InverseMap
     from headrace.compute.dataset import Dataset as Dataset
     from headrace.compute.drift.report import DriftReport as DriftReport
+    from headrace.compute.hasher import FeatureHasher as FeatureHasher
+    from headrace.compute.hasher import HashKey as HashKey
     from headrace.compute.inference import Predictor as Predictor
     from headrace.compute.plan import FeaturePlan as FeaturePlan
     from headrace.compute.profile import Profile as Profile
@@ -49,10 +54,15 @@ if TYPE_CHECKING:
     from headrace.types import ValidationReport as ValidationReport
 
 _WHERE = {
+    "CollisionReport": "headrace.compute.collisions",
     "Dataset": "headrace.compute.dataset",
     "DriftReport": "headrace.compute.drift.report",
+    "FeatureHasher": "headrace.compute.hasher",
     "FeaturePlan": "headrace.compute.plan",
+    "HashKey": "headrace.compute.hasher",
+    "HashedFeature": "headrace.compute.collisions",
     "HashingVectorizer": "headrace.compute.text",
+    "InverseMap": "headrace.compute.collisions",
     "Predictor": "headrace.compute.inference",
     "Profile": "headrace.compute.profile",
     "Project": "headrace.project",

@@ -10,6 +10,8 @@ from headrace.types import SupportsArrowStream
 
 __all__ = [
     "Detector",
+    "FeatureCensus",
+    "FeatureHasher",
     "Plan",
     "Profile",
     "TextVectorizer",
@@ -20,6 +22,7 @@ __all__ = [
     "drift_samples",
     "english_stop_words",
     "frame_digest",
+    "murmur3_column",
     "plan_fingerprint",
     "text_unicode_version",
 ]
@@ -176,3 +179,36 @@ class Window:
     def update(self, frame: SupportsArrowStream, *, ignore_new: bool, threads: int | None) -> None: ...
     def __add__(self, value: Window, /) -> Window: ...
     def __sub__(self, value: Window, /) -> Window: ...
+
+@final
+class FeatureHasher:
+    def __new__(
+        cls,
+        *,
+        columns: int,
+        mode: str,
+        key: bytes | None,
+        signed: bool,
+        categorical: list[str],
+        threads: int | None,
+    ) -> Self: ...
+    def sparse(self, frame: SupportsArrowStream, *, tokens: bool, single: bool) -> tuple[Any, Any, Any]: ...
+    def entries(self, frame: SupportsArrowStream, *, tokens: bool) -> tuple[Any, Any, Any]: ...
+    def dense(self, frame: SupportsArrowStream, *, tokens: bool) -> Any: ...
+    def buckets(self, frame: SupportsArrowStream) -> Any: ...
+    def named(self, samples: Iterable[Any], *, pairs: bool, single: bool, merge: bool) -> tuple[Any, Any, Any]: ...
+    def tokens(self, samples: Iterable[Any], *, single: bool, merge: bool) -> tuple[Any, Any, Any]: ...
+    def census(self, frame: SupportsArrowStream, *, tokens: bool) -> FeatureCensus: ...
+
+@final
+class FeatureCensus:
+    def load(self) -> tuple[int, int, int, int, int, int, int]: ...
+    def suggested(self, share: float) -> int | None: ...
+    def worst(
+        self, limit: int
+    ) -> list[tuple[tuple[str, str | None, int, bool, int], tuple[str, str | None, int, bool, int]]]: ...
+    def inverse(self, top: int, limit: int) -> list[tuple[str, str | None, int, bool, int]]: ...
+
+def murmur3_column(
+    column: SupportsArrowStream, *, seed: int, null: int | None, threads: int | None
+) -> Any: ...

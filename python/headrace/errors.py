@@ -15,6 +15,7 @@ __all__ = [
     "ConfigError",
     "CorruptObjectError",
     "DataError",
+    "DataTypeError",
     "ExportError",
     "FencedError",
     "GraphError",
@@ -133,6 +134,10 @@ class CacheUnavailableError(HeadraceError):
 
 class DataError(HeadraceError, ValueError):
     """The data is not what the stage can work with; names file, column and row where they are known."""
+
+
+class DataTypeError(DataError, TypeError):
+    """A value is of a type that has no meaning where it stands. Both a `DataError` and a `TypeError`."""
 
 
 class ModelFormatError(DataError):

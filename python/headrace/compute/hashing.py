@@ -1,8 +1,8 @@
-"""The content hash of a frame."""
+"""The content hash of a frame, and the hash of each value of a column."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from headrace import _core
 
@@ -39,3 +39,35 @@ def frame_digest(frame: SupportsArrowStream, *, threads: int | None = None) -> s
 
     """
     return _core.frame_digest(frame, threads=threads)
+
+
+def murmur3_column(
+    column: SupportsArrowStream, *, seed: int = 0, null: int | None = None, threads: int | None = None
+) -> Any:
+    """MurmurHash3_x86_32 of each string of a column: what `sklearn.utils.murmurhash3_32` gives for its UTF-8.
+
+    Parameters
+    ----------
+    column
+        A column of strings or bytes, plain or dictionary, or a frame of one: anything with `__arrow_c_stream__` or
+        `__arrow_c_array__`. The interpreter is released meanwhile.
+    seed
+        0 to 2^32 - 1.
+    null
+        What a null gets. Without it, a null is an error.
+    threads
+        At most so many threads; default: as many as the process may use. The hashes do not depend on it.
+
+    Returns
+    -------
+    numpy.ndarray
+        int32, one for each row, on memory that Rust has filled.
+
+    Raises
+    ------
+    DataError
+        The column is no column of strings, a string is not UTF-8, or a value is null and `null` is not given; the
+        message names the row.
+
+    """
+    return _core.murmur3_column(column, seed=seed, null=null, threads=threads)

@@ -7,6 +7,7 @@ use arrow_schema::{ArrowError, DataType};
 
 use crate::detect;
 use crate::drift::Problem as DriftProblem;
+use crate::hasher::Problem as HasherProblem;
 use crate::profile::Problem;
 
 /// `Result` with this crate's [`Error`].
@@ -211,6 +212,10 @@ pub enum Error {
     #[error(transparent)]
     Drift(#[from] DriftProblem),
 
+    /// Something is wrong with what is hashed to features.
+    #[error(transparent)]
+    Hasher(#[from] HasherProblem),
+
     /// The operating system gave no threads.
     #[error("cannot start {threads} threads: {reason}")]
     Threads {
@@ -248,6 +253,7 @@ impl Error {
             Self::Detector(problem) => problem.place(),
             Self::Profile(problem) => problem.place(),
             Self::Drift(problem) => problem.place(),
+            Self::Hasher(problem) => problem.place(),
             Self::SchemaMismatch { .. }
             | Self::Producer(_)
             | Self::TooManyValues { .. }
@@ -273,6 +279,7 @@ impl Error {
             Self::Detector(problem) => problem.hint(),
             Self::Profile(problem) => problem.hint(),
             Self::Drift(problem) => problem.hint(),
+            Self::Hasher(problem) => problem.hint(),
             Self::NotText { .. } => Some("Cast it to text first, or leave it out."),
             Self::NotUtf8 { .. } => Some("Say which encoding the bytes have, or how to treat those that do not fit."),
             Self::Producer(_) | Self::TextOption { .. } => None,

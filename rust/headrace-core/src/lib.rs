@@ -8,6 +8,7 @@
 //! - [`detect`]: change detectors that read one value after the other.
 //! - [`drift`]: has a distribution changed, by how much, and how sure is that.
 //! - [`hash`]: the content hash of a frame.
+//! - [`hasher`]: rows of a frame as rows of hashed features.
 //! - [`murmur`]: the hash of features.
 //! - [`profile`]: what a reference looked like, and what was counted on its bins since.
 //! - [`plan`]: the feature plan, from raw rows to what a model takes.
@@ -27,6 +28,7 @@ pub mod detect;
 pub mod drift;
 pub mod error;
 pub mod hash;
+pub mod hasher;
 pub mod murmur;
 pub mod plan;
 pub mod profile;

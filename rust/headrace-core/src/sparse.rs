@@ -29,15 +29,26 @@ impl<T> Csr<T> {
         self.indptr.len() - 1
     }
 
+    /// Makes room for so many more values and rows where the machine has it; else they are made room for as they come.
+    pub fn reserve(&mut self, values: usize, rows: usize) {
+        if i32::try_from(values).is_ok() {
+            let _ = self.indices.try_reserve_exact(values);
+            let _ = self.data.try_reserve_exact(values);
+        }
+        let _ = self.indptr.try_reserve(rows);
+    }
+
     /// Parts, one after the other.
     pub fn concat(parts: Vec<Self>, columns: usize) -> Result<Self> {
+        let total: usize = parts.iter().map(|part| part.data.len()).sum();
+        offset(total)?;
         let mut parts = parts.into_iter();
         let Some(mut whole) = parts.next() else { return Ok(Self::new(columns)) };
+        whole.reserve(total - whole.data.len(), parts.as_slice().iter().map(Self::rows).sum());
         for part in parts {
-            let base = whole.data.len();
-            for end in part.indptr.iter().skip(1) {
-                whole.indptr.push(offset(base + usize::try_from(*end).unwrap_or(0))?);
-            }
+            // The last of these fits, so all do.
+            let base = offset(whole.data.len())?;
+            whole.indptr.extend(part.indptr.iter().skip(1).map(|end| end.saturating_add(base)));
             whole.indices.extend_from_slice(&part.indices);
             whole.data.extend(part.data);
         }

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::PyDict;
 
 pyo3::import_exception!(headrace.errors, DataError);
+pyo3::import_exception!(headrace.errors, DataTypeError);
 pyo3::import_exception!(headrace.errors, ModelFormatError);
 
 /// `error` with its place and its hint: a `ModelFormatError` where a feature plan or the bytes of a profile are at fault, else a
@@ -24,6 +25,11 @@ pub(crate) fn raise(py: Python<'_>, error: &Error) -> PyErr {
 /// A `DataError`.
 pub(crate) fn data_error(py: Python<'_>, message: &str, place: Option<&str>, hint: Option<&str>) -> PyErr {
     make::<DataError>(py, message, place, hint)
+}
+
+/// A `DataTypeError`.
+pub(crate) fn data_type_error(py: Python<'_>, message: &str, place: Option<&str>, hint: Option<&str>) -> PyErr {
+    make::<DataTypeError>(py, message, place, hint)
 }
 
 fn make<E: PyTypeInfo>(py: Python<'_>, message: &str, place: Option<&str>, hint: Option<&str>) -> PyErr {

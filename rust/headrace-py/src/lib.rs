@@ -9,6 +9,7 @@ mod drift;
 mod error;
 mod frame;
 mod hash;
+mod hasher;
 mod plan;
 mod profile;
 mod text;
@@ -23,6 +24,8 @@ mod _core {
     use super::drift::{drift_compare, drift_counts, drift_ks_bounds, drift_samples};
     #[pymodule_export]
     use super::hash::frame_digest;
+    #[pymodule_export]
+    use super::hasher::{FeatureCensus, FeatureHasher, murmur3_column};
     #[pymodule_export]
     use super::plan::{Plan, plan_fingerprint};
     #[pymodule_export]

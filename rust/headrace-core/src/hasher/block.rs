@@ -1,0 +1,174 @@
+//! A block of rows: the columns' keys side by side, and then row by row.
+
+use std::ops::Range;
+
+use super::Value;
+use super::column::{Column, Filled};
+use super::network;
+use super::scheme::{ABSENT, Key, column_of, sign_of};
+use crate::error::Result;
+use crate::sparse::{Csr, offset};
+
+/// More columns than this are sorted row by row: the steps of a network grow faster than their number.
+const NETWORK_COLUMNS: usize = 48;
+
+/// Memory that is used again from block to block.
+#[derive(Debug, Default)]
+pub(super) struct Worker {
+    filled: Vec<Filled>,
+    sorted: Vec<Vec<Key>>,
+    steps: Vec<(usize, usize)>,
+    dirty: Vec<bool>,
+    flat: Vec<Key>,
+}
+
+impl Worker {
+    fn fill(&mut self, columns: &[Column<'_>], rows: Range<usize>) -> Result<()> {
+        self.filled.resize_with(columns.len(), Filled::default);
+        columns.iter().zip(&mut self.filled).try_for_each(|(column, filled)| column.fill(rows.clone(), filled))
+    }
+
+    /// Appends rows to `made`.
+    pub(super) fn sparse<T: Value>(
+        &mut self,
+        columns: &[Column<'_>],
+        rows: Range<usize>,
+        made: &mut Csr<T>,
+    ) -> Result<()> {
+        let count = rows.len();
+        self.fill(columns, rows)?;
+        let plain = columns.iter().all(|column| column.is_flat() && !column.has_values);
+        if plain && (1..=NETWORK_COLUMNS).contains(&columns.len()) {
+            return self.ones(count, made);
+        }
+        let mut entries = Vec::new();
+        for row in 0..count {
+            self.row(row, |key, value| entries.push((column_of(key), T::of(value))));
+            made.push_row(&mut entries)?;
+        }
+        Ok(())
+    }
+
+    /// Appends rows whose values are all 1 or -1, at most one of each column.
+    fn ones<T: Value>(&mut self, count: usize, made: &mut Csr<T>) -> Result<()> {
+        let width = self.filled.len();
+        if self.sorted.len() != width {
+            self.sorted = vec![Vec::new(); width];
+            self.steps = network::steps(width);
+        }
+        // Equal columns with different signs may change places: the sum of ones is exact in any order.
+        for (sorted, filled) in self.sorted.iter_mut().zip(&mut self.filled) {
+            std::mem::swap(sorted, &mut filled.keys);
+        }
+        network::sort(&mut self.sorted, &self.steps);
+        // A row is dirty if two of its features share a column, or if one is absent; absent ones are sorted last.
+        self.dirty.clear();
+        self.dirty.extend(self.sorted[width - 1].iter().map(|last| *last == ABSENT));
+        for pair in self.sorted.windows(2) {
+            for (dirty, (left, right)) in self.dirty.iter_mut().zip(pair[0].iter().zip(&pair[1])) {
+                *dirty |= (left ^ right) >> 1 == 0;
+            }
+        }
+        self.flat.resize(width * count, 0);
+        for (column, keys) in self.sorted.iter().enumerate() {
+            for (slot, key) in self.flat[column..].iter_mut().step_by(width).zip(keys) {
+                *slot = *key;
+            }
+        }
+        let mut row = 0;
+        while row < count {
+            let clean = self.dirty[row..].iter().position(|dirty| *dirty).unwrap_or(count - row);
+            let keys = &self.flat[row * width..(row + clean) * width];
+            let begin = made.data.len();
+            made.indices.extend(keys.iter().map(|key| column_of(*key)));
+            made.data.extend(keys.iter().map(|key| T::of(sign_of(*key))));
+            offset(made.data.len())?;
+            // It was checked that all of these fit.
+            let ends = (1..=clean).map(|rows| i32::try_from(begin + rows * width).unwrap_or(i32::MAX));
+            made.indptr.extend(ends);
+            row += clean;
+            if row < count {
+                merge(&self.flat[row * width..(row + 1) * width], made)?;
+                row += 1;
+            }
+        }
+        Ok(())
+    }
+
+    /// Appends rows to `made` as they come, neither sorted nor added up.
+    pub(super) fn entries(&mut self, columns: &[Column<'_>], rows: Range<usize>, made: &mut Csr<f64>) -> Result<()> {
+        let count = rows.len();
+        self.fill(columns, rows)?;
+        for row in 0..count {
+            let (indices, data) = (&mut made.indices, &mut made.data);
+            self.row(row, |key, value| {
+                indices.push(column_of(key));
+                data.push(value);
+            });
+            made.indptr.push(offset(made.data.len())?);
+        }
+        Ok(())
+    }
+
+    /// Adds rows to `out`, which has `width` values for each.
+    pub(super) fn dense(
+        &mut self,
+        columns: &[Column<'_>],
+        rows: Range<usize>,
+        width: usize,
+        out: &mut [f32],
+    ) -> Result<()> {
+        let count = rows.len();
+        self.fill(columns, rows)?;
+        for (row, out) in out.chunks_exact_mut(width).enumerate().take(count) {
+            self.row(row, |key, value| out[(key >> 1) as usize] += f32::of(value));
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with column, row of the block and key.
+    pub(super) fn keys(
+        &mut self,
+        columns: &[Column<'_>],
+        rows: Range<usize>,
+        mut each: impl FnMut(usize, usize, Key),
+    ) -> Result<()> {
+        self.fill(columns, rows)?;
+        for (column, filled) in self.filled.iter().enumerate() {
+            filled.keys.iter().enumerate().for_each(|(row, key)| each(column, row, *key));
+        }
+        Ok(())
+    }
+
+    /// Calls `each` with every feature of a row and its value, in the order of the columns.
+    #[inline]
+    fn row(&self, row: usize, mut each: impl FnMut(Key, f64)) {
+        for filled in &self.filled {
+            let items = filled.spans.as_ref().map_or(row..row + 1, |spans| spans[row].clone());
+            for item in items {
+                let key = filled.keys[item];
+                if key != ABSENT {
+                    let sign = sign_of(key);
+                    each(key, filled.values.get(item).map_or(sign, |value| value * sign));
+                }
+            }
+        }
+    }
+}
+
+/// Appends a row of sorted keys.
+fn merge<T: Value>(keys: &[Key], made: &mut Csr<T>) -> Result<()> {
+    let begin = made.indices.len();
+    for &key in keys.iter().take_while(|key| **key != ABSENT) {
+        let (column, value) = (column_of(key), T::of(sign_of(key)));
+        match made.data.last_mut() {
+            Some(last) if made.indices.len() > begin && made.indices.last() == Some(&column) => *last += value,
+            _ => {
+                made.indices.push(column);
+                made.data.push(value);
+            }
+        }
+    }
+    made.indptr.push(offset(made.data.len())?);
+    Ok(())
+}
