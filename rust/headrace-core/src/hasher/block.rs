@@ -5,7 +5,7 @@ use std::ops::Range;
 use super::Value;
 use super::column::{Column, Filled};
 use super::network;
-use super::scheme::{ABSENT, Key, column_of, sign_of};
+use super::scheme::{ABSENT, Key, column_of, sign_of, signed};
 use crate::error::Result;
 use crate::sparse::{Csr, offset};
 
@@ -148,8 +148,7 @@ impl Worker {
             for item in items {
                 let key = filled.keys[item];
                 if key != ABSENT {
-                    let sign = sign_of(key);
-                    each(key, filled.values.get(item).map_or(sign, |value| value * sign));
+                    each(key, signed(filled.values.get(item).copied().unwrap_or(1.0), key));
                 }
             }
         }

@@ -1,6 +1,6 @@
 //! Rows that come value by value, as from objects of Python.
 
-use super::scheme::{Role, Scheme, column_of, sign_of};
+use super::scheme::{Role, Scheme, column_of, sign_of, signed};
 use super::text::{java_f32, java_f64};
 use super::{Mode, Options, Value};
 use crate::error::Result;
@@ -106,7 +106,7 @@ impl<'a, T: Value> Rows<'a, T> {
     fn number(&mut self, name: &[u8], number: f64) {
         if number != 0.0 || self.options.mode == Mode::Spark {
             let key = Scheme::new(self.options, name, Role::Number).key(&[]);
-            self.entries.push((column_of(key), T::of(number * sign_of(key))));
+            self.entries.push((column_of(key), T::of(signed(number, key))));
         }
     }
 }

@@ -26,6 +26,12 @@ pub(super) fn sign_of(key: Key) -> f64 {
     1.0 - 2.0 * f64::from(key & 1)
 }
 
+/// `value` with the key's sign. Negated and not multiplied, so that NaN turns its sign as scikit-learn's does.
+#[inline]
+pub(super) fn signed(value: f64, key: Key) -> f64 {
+    if key & 1 == 1 { -value } else { value }
+}
+
 /// How a 32-bit hash becomes a key.
 #[derive(Debug, Clone, Copy)]
 struct Fold {
