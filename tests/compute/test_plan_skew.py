@@ -176,3 +176,19 @@ def test_no_skew_means_the_same_bits_and_any_other_output_is_explained(training,
     assert [output.output for output in skew.outputs] == changed
     if not skew.columns:
         assert not changed
+
+
+def test_a_row_and_sparse_rows_have_the_bits_of_the_frame(plan):
+    frame = pl.DataFrame([ROW])
+    bits = plan.matrix(frame).view(np.uint32)[0].tolist()
+    as_json = json.dumps(ROW | {"day": "2024-01-05", "at": "2024-01-05T10:00:00+01:00", "left": "2024-01-05T09:00:00"}
+                         | {"took": 90})  # fmt: skip
+    for row in (ROW, as_json, as_json.encode()):
+        assert plan.row(row).view(np.uint32).tolist() == bits
+    assert plan.sparse(frame).toarray()[0].view(np.uint32).tolist() == bits
+    missing = plan.row(ROW | {"amount": float("nan")})
+    assert np.isnan(missing[plan.outputs.index("amount")])
+    with pytest.raises(DataError, match="inf"):
+        plan.row(ROW | {"amount": float("inf")})
+    with pytest.raises(DataError, match="'age'"):
+        plan.row("{}")

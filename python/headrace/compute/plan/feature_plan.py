@@ -11,9 +11,10 @@ from headrace.compute.plan.encoding import cross_fitted, fold_of_rows
 from headrace.compute.plan.execute import compile_plan, exportable
 from headrace.compute.plan.fit import Fitted, fit
 from headrace.compute.plan.read import as_frame, column_of
-from headrace.compute.plan.skew import explain
+from headrace.compute.plan.skew import explain, row_json
 from headrace.compute.plan.target import class_text, decode_labels, encode_target, infer_task, labelled
 from headrace.compute.plan.transforms import fit_transforms, sources_of, with_columns_given
+from headrace.compute.sparse import csr
 from headrace.errors import ConfigError, HeadraceError
 
 if TYPE_CHECKING:
@@ -266,6 +267,25 @@ class FeaturePlan:
     def matrix(self, frame: SupportsArrowStream) -> npt.NDArray[np.float32]:
         """What `transform` gives, as float32 [rows, outputs], row-major."""
         return self._compiled.matrix(self._prepared(frame))
+
+    def sparse(self, frame: SupportsArrowStream) -> Any:
+        """What `transform` gives, as scipy's CSR of float32 [rows, outputs]: zeros are left out, NaN is kept."""
+        return csr(self._compiled.sparse(self._prepared(frame)), len(self.outputs))
+
+    def row(self, row: Mapping[str, Any] | str | bytes) -> npt.NDArray[np.float32]:
+        """One row as the model takes it, float32 [outputs]: the bits that the row has in a frame.
+
+        `row` is a JSON object (dates and times as ISO 8601, durations in seconds), or a mapping of Python values.
+        """
+        if self._plan.transforms:
+            raise ConfigError(
+                f"the plan needs columns that only Python computes ({self._plan.transforms[0].use}), so it takes frames",
+                place="feature plan",
+                hint="Call `matrix` with a frame of one row.",
+            )
+        if isinstance(row, str):
+            row = row.encode()
+        return self._compiled.row(row if isinstance(row, bytes) else row_json(row))
 
     def _prepared(self, frame: SupportsArrowStream) -> SupportsArrowStream:
         """The frame with the columns that Python gives."""

@@ -99,6 +99,25 @@ def _row(row: Mapping[str, Any] | str | bytes | SupportsArrowStream, which: str)
     return {name: frame.get_column(name) for name in frame.columns}
 
 
+def row_json(row: Mapping[str, Any]) -> bytes:
+    """Python values as the JSON object that a plan reads: NaN as null, dates and times as ISO 8601, durations as
+    seconds.
+    """
+    return json.dumps({name: _as_json(value, name) for name, value in row.items()}).encode()
+
+
+def _as_json(value: Any, name: str) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        if math.isnan(value):
+            return None
+        raise DataError(f"holds {value}, which no JSON has", place=f"column {name!r}", hint="Use a frame of one row.")
+    if isinstance(value, dt.date | dt.time):
+        return value.isoformat()
+    if isinstance(value, dt.timedelta):
+        return value.total_seconds()
+    return str(value) if isinstance(value, Decimal) else value
+
+
 def _typed(value: Any, column: Column) -> pl.Series:
     """One value as a series that the plan takes; texts for what has a calendar, as rows of JSON have them."""
     import polars as pl
