@@ -9,9 +9,11 @@
 
 mod column;
 pub mod counts;
+mod divergences;
 mod draws;
 mod judge;
 pub mod kolmogorov;
+mod missing;
 mod ordered;
 mod paths;
 mod problem;
@@ -19,6 +21,7 @@ mod rates;
 pub mod samples;
 mod shape;
 mod special;
+mod values;
 
 use std::collections::BTreeMap;
 

@@ -170,7 +170,8 @@ def _counted(column: CountedColumn) -> dict[str, Any]:
         ends = [float("-inf"), *edges, float("inf")]
         bins = [("interval", a, b, "") for a, b in itertools.pairwise(ends)]
     else:
-        bins = [("category", 0.0, 0.0, str(name)) for name in column.categories or ()]
+        names = () if column.categories is None else column.categories
+        bins = [("category", 0.0, 0.0, str(name)) for name in names]
         bins.append(("unseen", 0.0, 0.0, ""))
         reference, live = [*reference, 0], [*live, int(column.unseen)]
     if not len(reference) == len(live) == len(bins):

@@ -39,11 +39,13 @@ impl Random {
         ((u128::from(self.bits()) * u128::from(end)) >> 64) as u64
     }
 
-    /// Standard normal to three digits of its distribution function: sixty-four fair coins and a uniform between them.
+    /// Standard normal to three digits of its distribution function: forty-eight fair coins and a uniform between them.
     fn normal(&mut self) -> f64 {
-        let coins = f64::from(self.bits().count_ones());
-        let between = (self.bits() >> 11) as f64 / (1_u64 << 53) as f64;
-        (coins + between - 32.5) / (16.0_f64 + 1.0 / 12.0).sqrt()
+        const SCALE: f64 = 0.287_677_980_891_23; // 1 / sqrt(48/4 + 1/12)
+        let bits = self.bits();
+        let coins = f64::from((bits >> 16).count_ones());
+        let between = f64::from(bits as u16) * (1.0 / 65_536.0);
+        (coins + between - 24.5) * SCALE
     }
 }
 

@@ -47,7 +47,7 @@ pub fn adjust(pvalues: &[f64], correction: Correction) -> Vec<f64> {
 #[must_use]
 pub fn leading(column: &ColumnDrift) -> Option<&Part> {
     let measured = |part: &&Part| !part.size.is_nan();
-    let ratio = |part: &Part| part.size - part.delta;
+    let ratio = |part: &Part| part.size / part.delta.max(1e-6);
     column
         .parts
         .iter()
