@@ -1,12 +1,13 @@
 """Trials with and without drift, for the null suite, the power table and the bench: data, bins, and Evidently's rules.
 
-Evidently's rules are written from their published definition (0.7, defaults), with scipy: up to 1000 rows of reference
-Kolmogorov-Smirnov for numbers and chi-square against the reference's shares as if they were exact for categories, at 5 %;
-above 1000 rows Wasserstein over the reference's standard deviation and Jensen-Shannon in nats, from 0.1.
+Evidently's rules are written from their published definition (0.7, defaults), with scipy. Up to 1000 rows of reference:
+Kolmogorov-Smirnov for numbers, and for categories chi-square against the reference's shares as if they were exact, at
+5 %. Above: Wasserstein over the reference's standard deviation, and Jensen-Shannon in nats, from 0.1.
 """
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -38,6 +39,7 @@ ZEROS = Data(
 )
 
 
+@functools.cache
 def categories(count: int) -> Data:
     return Data(f"{count} categories", lambda chance, n: chance.integers(0, count, n), ordered=False)
 

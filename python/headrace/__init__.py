@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headrace.compute.collisions import HashedFeature as HashedFeature
     from headrace.compute.collisions import InverseMap as InverseMap
     from headrace.compute.dataset import Dataset as Dataset
+    from headrace.compute.drift.columns import compare as compare
     from headrace.compute.drift.report import DriftReport as DriftReport
     from headrace.compute.hasher import FeatureHasher as FeatureHasher
     from headrace.compute.hasher import HashKey as HashKey
@@ -56,6 +57,7 @@ if TYPE_CHECKING:
 _WHERE = {
     "CollisionReport": "headrace.compute.collisions",
     "Dataset": "headrace.compute.dataset",
+    "compare": "headrace.compute.drift.columns",
     "DriftReport": "headrace.compute.drift.report",
     "FeatureHasher": "headrace.compute.hasher",
     "FeaturePlan": "headrace.compute.plan",

@@ -17,6 +17,7 @@ __all__ = [
     "TextVectorizer",
     "Window",
     "drift_compare",
+    "drift_compare_counts",
     "drift_counts",
     "drift_ks_bounds",
     "drift_samples",
@@ -122,7 +123,10 @@ class Plan:
     ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32], npt.NDArray[np.int32]]: ...
     def row(self, json: bytes) -> npt.NDArray[np.float32]: ...
 
-def drift_compare(columns: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, Any]]: ...
+def drift_compare(
+    reference: Profile, live: Window, asked: dict[str, Any], *, segment: int | None = None
+) -> list[dict[str, Any]]: ...
+def drift_compare_counts(columns: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, Any]]: ...
 def drift_counts(
     statistic: str,
     reference: npt.NDArray[np.uint64],

@@ -9,6 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyList};
 
 use crate::error::{data_error, raise};
+use crate::profile::{Profile, Window};
 
 /// What the functions on raw samples state bounds and detectable sizes for.
 const ALPHA: f64 = 0.05;
@@ -162,9 +163,33 @@ impl Asked {
     }
 }
 
-/// A dict a column: its statistics, its parts and its verdict among the others.
+/// A dict a column of a profile: its statistics, its parts and its verdict among the others.
 #[pyfunction]
-pub(crate) fn drift_compare(py: Python<'_>, columns: Vec<Counted>, asked: Asked) -> PyResult<Bound<'_, PyList>> {
+#[pyo3(signature = (reference, live, asked, *, segment = None))]
+pub(crate) fn drift_compare<'py>(
+    py: Python<'py>,
+    reference: &Profile,
+    live: &Window,
+    asked: Asked,
+    segment: Option<usize>,
+) -> PyResult<Bound<'py, PyList>> {
+    let live = live.window().clone();
+    let answers = py.detach(|| {
+        let (columns, embedded) = match segment {
+            None => (reference.profile.binned(&live)?, reference.profile.embedded(&live)?),
+            Some(number) => {
+                let segments = reference.profile.binned_segments(&live)?;
+                (segments.into_iter().nth(number).map(|(_, columns)| columns).unwrap_or_default(), Vec::new())
+            }
+        };
+        drift::compare(&columns, &embedded, &asked.settings(), &asked.deltas, asked.threads)
+    });
+    answered(py, &answers.map_err(|error| raise(py, &error))?, &asked)
+}
+
+/// As `drift_compare`, for counts that are there already.
+#[pyfunction]
+pub(crate) fn drift_compare_counts(py: Python<'_>, columns: Vec<Counted>, asked: Asked) -> PyResult<Bound<'_, PyList>> {
     let columns: Vec<BinnedColumn> = columns.into_iter().map(Counted::column).collect();
     let answers = py
         .detach(|| drift::compare(&columns, &[], &asked.settings(), &asked.deltas, asked.threads))

@@ -21,7 +21,7 @@ mod _core {
     #[pymodule_export]
     use super::detect::Detector;
     #[pymodule_export]
-    use super::drift::{drift_compare, drift_counts, drift_ks_bounds, drift_samples};
+    use super::drift::{drift_compare, drift_compare_counts, drift_counts, drift_ks_bounds, drift_samples};
     #[pymodule_export]
     use super::hash::frame_digest;
     #[pymodule_export]

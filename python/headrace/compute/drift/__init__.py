@@ -23,8 +23,9 @@ if TYPE_CHECKING:
     from headrace.compute.drift.categories import l_infinity as l_infinity
     from headrace.compute.drift.categories import psi as psi
     from headrace.compute.drift.categories import total_variation as total_variation
-    from headrace.compute.drift.compare import CountedColumn as CountedColumn
-    from headrace.compute.drift.compare import compare_counts as compare_counts
+    from headrace.compute.drift.columns import CountedColumn as CountedColumn
+    from headrace.compute.drift.columns import compare as compare
+    from headrace.compute.drift.columns import compare_counts as compare_counts
     from headrace.compute.drift.numbers import cramervonmises_2samp as cramervonmises_2samp
     from headrace.compute.drift.numbers import energy as energy
     from headrace.compute.drift.numbers import ks_2samp as ks_2samp
@@ -42,7 +43,7 @@ _WHERE = {
         ("chi2", "g_test", "hellinger", "jensenshannon", "l_infinity", "psi", "total_variation"),
         "headrace.compute.drift.categories",
     ),
-    **dict.fromkeys(("CountedColumn", "compare_counts"), "headrace.compute.drift.compare"),
+    **dict.fromkeys(("CountedColumn", "compare", "compare_counts"), "headrace.compute.drift.columns"),
     **dict.fromkeys(
         ("cramervonmises_2samp", "energy", "ks_2samp", "kuiper_2samp", "wasserstein"), "headrace.compute.drift.numbers"
     ),

@@ -22,7 +22,8 @@ pub(crate) struct Shape {
     pub(crate) spread: Vec<bool>,
     /// Where the cell lies; NaN if nowhere.
     pub(crate) places: Vec<f64>,
-    /// Cells of values that the reference has none of by its making: [`Bin::Below`], [`Bin::Above`], [`Bin::Unseen`].
+    /// Cells that the reference has none of, or more than its share of, by its making: [`Bin::Below`], [`Bin::Above`],
+    /// [`Bin::Other`], [`Bin::Unseen`].
     pub(crate) beyond: Vec<bool>,
 }
 
@@ -83,8 +84,9 @@ impl Shape {
                 Bin::Interval { low, high } => (width(*low, *high), true, f64::midpoint(*low, *high), false),
                 Bin::Atom(value) => (0.0, false, *value, false),
                 Bin::Below(end) | Bin::Above(end) => (0.0, true, *end, true),
-                Bin::Unseen => (0.0, true, f64::NAN, true),
-                Bin::Category(_) | Bin::Other => (0.0, false, f64::NAN, false),
+                // Which values are among the others was decided by the reference too.
+                Bin::Other | Bin::Unseen => (0.0, true, f64::NAN, true),
+                Bin::Category(_) => (0.0, false, f64::NAN, false),
             };
             shape.widths.push(width);
             shape.spread.push(spread);

@@ -16,6 +16,9 @@ from headrace.errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from headrace.compute.profile import Profile, Window
+    from headrace.types import SupportsArrowStream
+
 Correction = Literal["bh", "by"]
 
 
@@ -48,10 +51,91 @@ class CountedColumn:
     unseen: int = field(default=0)
 
 
+def compare(
+    reference: Profile | SupportsArrowStream,
+    live: Window | Profile | SupportsArrowStream,
+    *,
+    delta: float | Mapping[str, float] = 0.1,
+    delta_rate: float = 0.02,
+    alpha: float = 0.05,
+    power: float = 0.8,
+    importance: Mapping[str, float] | None = None,
+    correction: Correction = "bh",
+    segment: str | None = None,
+    new_columns: Literal["error", "ignore"] = "error",
+    draws: int = 199,
+    threads: int | None = None,
+) -> DriftReport:
+    """Has anything changed that matters? Every column, with one verdict.
+
+    A column drifted if the lower confidence bound of its change lies above what matters, at a false discovery rate of
+    `alpha` over all columns; it did not if the upper bound lies below; else there are not enough data. So fifty rows
+    alarm on nothing, and neither does a million.
+
+    Parameters
+    ----------
+    reference
+        A profile, or a frame that one is fitted on.
+    live
+        A window of that profile, or a frame that is counted on its bins. A profile on the same bins stands for its own
+        rows.
+    delta
+        Changes up to this size do not matter: a share of rows, 0 to 1. Of ordered columns it is the Kolmogorov-Smirnov
+        distance (at no threshold do the shares of rows below it differ by more), of nominal ones the total variation
+        (the share of rows that would have to change category), of embeddings the maximum mean discrepancy. A mapping
+        gives it by column; others have 0.1.
+    delta_rate
+        The same for the rates of null, NaN, and unseen categories.
+    alpha
+        False discovery rate, level of every test, and of every one-sided confidence bound.
+    power
+        With what probability a change of the stated detectable size is seen.
+    importance
+        Weights of columns in the ranking, 1 where nothing is said. What is derived from a column (`departed (hour)`)
+        has the column's.
+    correction
+        `"bh"`: Benjamini-Hochberg, for columns that are independent or rise together. `"by"`: Benjamini-Yekutieli,
+        whatever they have to do with each other, at the price of power.
+    segment
+        Compare this segment of the profile only.
+    new_columns
+        What to do about columns of a frame that the reference does not have.
+    draws
+        Draws from "nothing changed" for statistics whose distribution has no formula. No verdict rests on them.
+    threads
+        At most so many columns at once; default: as many as the process may use. The report does not depend on it.
+
+    Returns
+    -------
+    DriftReport
+        First the columns that drifted, then the undecided, each by size times importance.
+
+    Raises
+    ------
+    DataError
+        A column is missing, new or has another type; the window is of another reference; a setting cannot be meant.
+
+    """
+    from headrace.compute.profile import Profile, Window
+
+    asked = _Asked(delta, delta_rate, alpha, power, importance, correction, draws, threads)
+    first = reference if isinstance(reference, Profile) else Profile.fit(reference, threads=threads)
+    if isinstance(live, Window):
+        window = live
+    elif isinstance(live, Profile):
+        window = live.as_window()
+    else:
+        window = first.window()
+        window.update(live, new_columns=new_columns, threads=threads)
+    number = None if segment is None else first._segment(segment)  # noqa: SLF001  # the same room
+    answers = _core.drift_compare(first._core, window._core, asked.as_dict(), segment=number)  # noqa: SLF001
+    return asked.report(answers)
+
+
 def compare_counts(columns: Sequence[CountedColumn], **options: Any) -> DriftReport:
     """As `compare`, for counts that are there already. Options are those of `compare`."""
     asked = _Asked(**options)
-    return asked.report(_core.drift_compare([_counted(column) for column in columns], asked.as_dict()))
+    return asked.report(_core.drift_compare_counts([_counted(column) for column in columns], asked.as_dict()))
 
 
 @dataclass(frozen=True)
@@ -89,14 +173,16 @@ class _Asked:
 
     def report(self, answers: list[dict[str, Any]]) -> DriftReport:
         importance = self.importance or {}
-        unknown = sorted(set(importance) - {answer["name"] for answer in answers})
+        names = {name for answer in answers for name in (answer["name"], _source(answer["name"]))}
+        unknown = sorted(set(importance) - names)
         if unknown:
             raise DataError(
                 "there is an importance for the column, but no such column",
                 place=f"column '{unknown[0]}'",
                 hint="Check its spelling, or leave it out.",
             )
-        columns = [_column(answer, importance.get(answer["name"], 1.0)) for answer in answers]
+        weights = [importance.get(name, importance.get(_source(name), 1.0)) for name in (a["name"] for a in answers)]
+        columns = [_column(answer, weight) for answer, weight in zip(answers, weights, strict=True)]
         order = {"drift": 0, "not enough data": 1, "no drift": 2}
         columns.sort(key=lambda column: (order[column.verdict], -_weight(column)))
         ranked = tuple(_ranked(column, rank) for rank, column in enumerate(columns, 1))
@@ -109,6 +195,11 @@ class _Asked:
             "correction": self.correction,
         }
         return DriftReport(ranked, settings)
+
+
+def _source(name: str) -> str:
+    """The column that another is derived from: `departed` of `departed (hour)`."""
+    return name.rpartition(" (")[0] if name.endswith(")") else name
 
 
 def _weight(column: ColumnDrift) -> float:
