@@ -279,7 +279,7 @@ class FeaturePlan:
         """
         if self._plan.transforms:
             raise ConfigError(
-                f"the plan needs columns that only Python computes ({self._plan.transforms[0].use}), so it takes frames",
+                f"it needs columns that only Python computes ({self._plan.transforms[0].use}), so it takes frames",
                 place="feature plan",
                 hint="Call `matrix` with a frame of one row.",
             )

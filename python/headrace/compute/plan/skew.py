@@ -100,9 +100,7 @@ def _row(row: Mapping[str, Any] | str | bytes | SupportsArrowStream, which: str)
 
 
 def row_json(row: Mapping[str, Any]) -> bytes:
-    """Python values as the JSON object that a plan reads: NaN as null, dates and times as ISO 8601, durations as
-    seconds.
-    """
+    """Python values as the JSON object that a plan reads: NaN as null, dates as ISO 8601, durations in seconds."""
     return json.dumps({name: _as_json(value, name) for name, value in row.items()}).encode()
 
 
