@@ -355,3 +355,17 @@ def test_the_interpreter_is_released():
     finally:
         sys.setswitchinterval(interval)
     assert seen
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [pl.DataFrame({"a\0b": [1]}), pl.DataFrame({"a": [{"x\0": 1}]}), pl.DataFrame({"a": [[{"x\0": 1}]]})],
+    ids=["column", "field", "deeper"],
+)
+def test_a_name_that_polars_dies_of_is_refused(frame: pl.DataFrame) -> None:
+    with pytest.raises(DataError, match="NUL"):
+        frame_digest(frame)
+
+
+def test_a_name_that_spells_an_escape_is_none() -> None:
+    assert frame_digest(pl.DataFrame({"a\\x00": [1]})) == frame_digest(pa.table({"a\\x00": [1]}))

@@ -81,6 +81,7 @@ fn open_with(
 ) -> PyResult<Batches> {
     let py = frame.py();
     let (schema, source) = if frame.hasattr(intern!(py, "__arrow_c_stream__"))? {
+        refuse_nul_in_names(frame)?;
         let capsule = frame.call_method0(intern!(py, "__arrow_c_stream__")).map_err(|cause| refuse(frame, &cause))?;
         let stream = capsule.cast::<PyCapsule>()?.pointer_checked(Some(c"arrow_array_stream"))?;
         // SAFETY: the capsule's name says what it points to, and moving it out is how a stream is taken.
@@ -108,6 +109,40 @@ fn open_with(
     let bare = schema.format() != "+s";
     let schema = columns(&schema, bare, field).map_err(|(reason, column)| unreadable(frame, &reason, column))?;
     Ok(Batches { schema, bare, source })
+}
+
+/// polars ends the process when it is asked to export a name with a NUL, at any depth; so it is not asked.
+fn refuse_nul_in_names(frame: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = frame.py();
+    let polars = frame.get_type().module()?.to_cow()?.starts_with("polars.");
+    if !polars {
+        return Ok(());
+    }
+    if let Ok(name) = frame.getattr(intern!(py, "name")).and_then(|name| name.extract::<String>()) {
+        return refuse_nul(frame, &name, &frame.getattr(intern!(py, "dtype"))?);
+    }
+    for column in frame.getattr(intern!(py, "schema"))?.call_method0(intern!(py, "items"))?.try_iter()? {
+        let (name, data_type) = column?.extract::<(String, Bound<'_, PyAny>)>()?;
+        refuse_nul(frame, &name, &data_type)?;
+    }
+    Ok(())
+}
+
+fn refuse_nul(frame: &Bound<'_, PyAny>, name: &str, data_type: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = frame.py();
+    let nested = || -> PyResult<bool> {
+        Ok(data_type.call_method0(intern!(py, "is_nested"))?.is_truthy()?
+            && data_type.repr()?.to_cow()?.contains("\\x00"))
+    };
+    if name.contains('\0') || nested()? {
+        return Err(data_error(
+            py,
+            "its name, or that of a field in it, has a NUL character, which Arrow cannot hand over",
+            Some(&column_place(name)),
+            Some("Rename the column."),
+        ));
+    }
+    Ok(())
 }
 
 impl Batches {
