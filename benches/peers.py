@@ -21,6 +21,7 @@ PEERS = {
     "dagster": ("dagster",),
     "prefect": ("prefect>=3,<4",),
     "mlflow": ("mlflow==3.17.2",),
+    "evidently": ("evidently==0.7.23", "pandas<3"),
 }
 # Prefect 3.8.8 asks for a FastAPI with which its own server does not start (`Body() got ... 'min_items'`); with this
 # one it does.
