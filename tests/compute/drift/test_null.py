@@ -136,6 +136,40 @@ def test_at_the_edge_of_relevance_the_alarm_keeps_its_level():
     assert np.mean([column.parts["values"].high <= 0.1 for column in columns]) <= 0.05 + three
 
 
+@pytest.mark.parametrize("count", [2, 3, 10, 50])
+@pytest.mark.parametrize("spread", [False, True], ids=["one pair", "all"])
+def test_categories_at_the_edge_of_relevance(count, spread):
+    """The true variation is exactly delta: between two categories, or over all of them."""
+    chance = np.random.default_rng(count)
+    p = np.full(count, 1 / count) if count > 3 else np.array([0.5, 0.5] if count == 2 else [0.3, 0.4, 0.3])
+    q = p.copy()
+    if spread:
+        half = count // 2
+        q[:half] *= 1 + 0.1 / p[:half].sum()
+        q[half:] *= 1 - 0.1 / p[half:].sum()
+    else:
+        q[0] += 0.1
+        q[1:] *= (1 - q[0]) / p[1:].sum()
+    columns = [
+        drift.CountedColumn(str(i), chance.multinomial(900, p), chance.multinomial(600, q), categories=np.arange(count))
+        for i in range(600)
+    ]
+    parts = [column.parts["values"] for column in drift.compare_counts(columns)]
+    three = 3 * math.sqrt(0.05 * 0.95 / 600)
+    assert np.mean([part.pvalue <= 0.05 for part in parts]) <= 0.05 + three
+    assert np.mean([part.low > 0.1 for part in parts]) <= 0.05 + three
+    assert np.mean([part.high <= 0.1 for part in parts]) <= 0.05 + three
+
+
+@pytest.mark.parametrize("count", [10, 50])
+def test_one_category_that_takes_a_fifth_of_the_rows_is_found(count):
+    chance = np.random.default_rng(count)
+    p = np.full(count, 1 / count)
+    q = 0.8 * p + 0.2 * (np.arange(count) == 0)
+    column = drift.CountedColumn("x", chance.multinomial(2000, p), chance.multinomial(2000, q), categories=range(count))
+    assert drift.compare_counts([column])["x"].verdict == "drift"
+
+
 @pytest.mark.parametrize(("n", "m"), [(60, 40), (400, 400), (5000, 1000)])
 @pytest.mark.parametrize("rate", [0.005, 0.05, 0.5])
 def test_rates_at_the_edge_of_relevance(n, m, rate):

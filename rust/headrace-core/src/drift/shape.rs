@@ -142,17 +142,17 @@ impl Shape {
         let (n, m) = self.sizes;
         let fine = self.margins();
         let expects = |share: f64, rows: f64| share * n.min(m) >= rows;
-        let (groups, rare) = if self.kind == Kind::Ordered {
+        let groups = if self.kind == Kind::Ordered {
             let enough = |share: f64| share >= LEAST_SHARE && expects(share, 2.0 * LEAST_EXPECTED);
-            (self.neighbours(&fine.pooled, enough), None)
+            self.neighbours(&fine.pooled, enough)
         } else {
             self.frequent(&fine.pooled, |share| expects(share, LEAST_EXPECTED))
         };
         let add = |of: &[f64], group: &[usize]| group.iter().map(|at| of[*at]).sum::<f64>();
         let p: Vec<f64> = groups.iter().map(|group| add(&self.p, group)).collect();
         let q: Vec<f64> = groups.iter().map(|group| add(&self.q, group)).collect();
-        let together = groups.iter().enumerate().filter(|(at, group)| group.len() > 1 || rare == Some(*at));
-        let hidden = together.map(|(at, _)| p[at].min(q[at])).sum();
+        let hides = |group: &Vec<usize>| group.len() > 1 || group.iter().any(|at| self.spread[*at]);
+        let hidden = groups.iter().enumerate().filter(|(_, group)| hides(group)).map(|(at, _)| p[at].min(q[at])).sum();
         let margins = Margins {
             sizes: self.sizes,
             pooled: groups.iter().map(|group| add(&fine.pooled, group)).collect(),
@@ -180,8 +180,8 @@ impl Shape {
         groups
     }
 
-    /// Frequent categories by themselves, and the rare ones together; which group that is.
-    fn frequent(&self, pooled: &[f64], enough: impl Fn(f64) -> bool) -> (Vec<Vec<usize>>, Option<usize>) {
+    /// Frequent categories by themselves, and the rare ones together, with the least frequent if they are still rare.
+    fn frequent(&self, pooled: &[f64], enough: impl Fn(f64) -> bool) -> Vec<Vec<usize>> {
         let (mut groups, mut rare): (Vec<Vec<usize>>, _) = (Vec::new(), Vec::new());
         for (at, share) in pooled.iter().enumerate() {
             if enough(*share) && !self.beyond[at] {
@@ -190,21 +190,13 @@ impl Shape {
                 rare.push(at);
             }
         }
-        if rare.is_empty() {
-            return (groups, None);
-        }
         let least = (0..groups.len()).min_by(|a, b| pooled[groups[*a][0]].total_cmp(&pooled[groups[*b][0]]));
         match least {
-            Some(least) if !enough(rare.iter().map(|at| pooled[*at]).sum()) => {
-                groups[least].append(&mut rare);
-                (groups, Some(least))
-            }
-            _ => {
-                groups.push(rare);
-                let index = groups.len() - 1;
-                (groups, Some(index))
-            }
+            _ if rare.is_empty() => {}
+            Some(least) if !enough(rare.iter().map(|at| pooled[*at]).sum()) => groups[least].append(&mut rare),
+            _ => groups.push(rare),
         }
+        groups
     }
 }
 

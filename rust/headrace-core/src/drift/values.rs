@@ -8,8 +8,9 @@ use super::draws::{Margins, Null};
 use super::kolmogorov::{at_a_point, kolmogorov_isf, kolmogorov_sf};
 use super::ordered;
 use super::paths;
-use super::rates::hypergeometric_deviation;
+use super::rates::{Rates, hypergeometric_deviation};
 use super::shape::{Coarse, Shape};
+use super::special::normal_sf;
 use crate::profile::BinnedColumn;
 
 /// Exact two-sample distributions are walked up to so many steps.
@@ -173,37 +174,61 @@ pub(crate) fn of_nominal(shape: &Shape, settings: &Settings, measures: &mut Vec<
     (part, chi.unwrap_or(1.0))
 }
 
-/// The part of the values by total variation.
+/// The part of the values by total variation, from two claims that each follow from "at most delta".
 ///
-/// Observed variation is too large by what chance adds: on average at most what it adds when nothing changed, which is
-/// known exactly given the totals, and above that by `t` with a probability of at most `exp(-2 n_e t^2)` (`McDiarmid`).
-/// With few categories it is sharper to bound the chance of each set of categories and add up (Hoeffding). Which of the
-/// two is used depends on the totals alone.
+/// No single category changed by more than delta: the score test for each, times their number. And the variation itself:
+/// what is observed is too large by what chance adds, on average at most what it adds when nothing changed, which is known
+/// exactly given the totals; above that by `t` with the normal probability of `2 t sqrt(n_e)` at most, because half the sum
+/// of differences is a convex function that one row moves by no more than a share (Borell; the median of such a function
+/// of normal variables lies below its mean). Rare categories were put together, so normal they are.
 fn variation_part(coarse: &Coarse, shape: &Shape, settings: &Settings) -> Part {
     let Settings { delta, alpha, power, .. } = *settings;
     if !shape.comparable() {
         return unknown(shape, delta);
     }
-    let effective = shape.effective();
     let size = counts::total_variation(&coarse.p, &coarse.q);
+    let high = (size + coarse.hidden + at_a_point(shape.sizes, alpha)).min(1.0);
+    let seen = at_a_point(shape.sizes, 1.0 - power);
+    let rates: Vec<Rates> = coarse.p.iter().zip(&coarse.q).map(|(p, q)| rate(shape.sizes, *p, *q)).collect();
+    let lowest = |tail: f64| {
+        let (below, above) = rates
+            .iter()
+            .map(|one| one.interval(tail))
+            .fold((0.0_f64, 0.0_f64), |most, (low, high)| (most.0.max(low), most.1.max(-high)));
+        below.max(above)
+    };
+    if let [one, _] = rates[..] {
+        // Of two categories one says all.
+        let pvalue = if delta > 0.0 { one.score_pvalue(delta) } else { one.equal_pvalue() };
+        let detectable = (delta + at_a_point(shape.sizes, alpha) + seen).min(1.0);
+        return Part { name: "values", size, low: lowest(alpha), high, delta, pvalue, detectable };
+    }
+    let cells = rates.len().max(1) as f64;
+    let single = rates.iter().map(|one| one.score_pvalue(delta)).fold(1.0, f64::min) * cells;
     let on_average = chance_variation(&coarse.margins);
-    let sets = f64::exp2(coarse.p.len() as f64) - 2.0;
-    let reach = |tail: f64, sets: f64| ((sets / tail).ln().max(0.0) / (2.0 * effective)).sqrt();
-    let by_average = on_average + reach(alpha, 1.0);
-    let (offset, sets) =
-        if sets.is_finite() && sets > 0.0 && reach(alpha, sets) < by_average { (0.0, sets) } else { (on_average, 1.0) };
-    let excess = size - offset - delta;
-    let pvalue = if excess > 0.0 { (sets * (-2.0 * effective * excess * excess).exp()).min(1.0) } else { 1.0 };
-    let critical = offset + reach(alpha, sets);
+    let rows = 1.0 / shape.sizes.0 + 1.0 / shape.sizes.1;
+    let excess = size - on_average - delta - 0.5 * rows;
+    let whole = if excess > 0.0 { normal_sf(2.0 * excess / rows.sqrt()) } else { 1.0 };
+    let critical = on_average + at_a_point(shape.sizes, 0.5 * alpha);
     Part {
         name: "values",
         size,
-        low: (size - critical).max(0.0),
-        high: (size + coarse.hidden + at_a_point(shape.sizes, alpha)).min(1.0),
+        low: (size - critical).max(lowest(0.5 * alpha / cells)).max(0.0),
+        high,
         delta,
-        pvalue,
-        detectable: (delta + critical + at_a_point(shape.sizes, 1.0 - power)).min(1.0),
+        pvalue: (2.0 * single.min(whole)).min(1.0),
+        detectable: (delta + critical + seen).min(1.0),
     }
+}
+
+/// One category against all others.
+fn rate(sizes: (f64, f64), p: f64, q: f64) -> Rates {
+    // Whole numbers of rows again, unless rows have weights.
+    let rows = |share: f64, size: f64| {
+        let exact = share * size;
+        if (exact - exact.round()).abs() <= 1e-9 * size { exact.round() } else { exact }
+    };
+    Rates { a: rows(p, sizes.0), n: sizes.0, b: rows(q, sizes.1), m: sizes.1 }
 }
 
 /// Average total variation if nothing changed, given the totals.
