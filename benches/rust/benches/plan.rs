@@ -68,17 +68,21 @@ fn row() -> String {
     )
 }
 
+fn small(number: usize) -> f64 {
+    u32::try_from(number).map_or(f64::NAN, f64::from)
+}
+
 fn batch() -> RecordBatch {
     let mut columns: Vec<(&str, ArrayRef)> = Vec::new();
     for name in NUMBERS {
-        let values = (0..ROWS).map(|row| (row % 50 != 0).then_some((row * 7 % 1001) as f64));
+        let values = (0..ROWS).map(|row| (row % 50 != 0).then(|| small(row * 7 % 1001)));
         columns.push((name, Arc::new(values.collect::<Float64Array>())));
     }
     for (name, size) in TEXTS {
         let texts = (0..ROWS).map(|row| Some(text(name, row * 31 % (size + 1))));
         columns.push((name, Arc::new(texts.collect::<StringViewArray>())));
     }
-    let times = (0..ROWS).map(|row| Some(1_357_000_000_000_000 + row as i64 * 93_000_000));
+    let times = (0_i64..).step_by(93_000_000).take(ROWS).map(|later| Some(1_357_000_000_000_000 + later));
     columns.push(("time", Arc::new(times.collect::<TimestampMicrosecondArray>())));
     RecordBatch::try_from_iter(columns).expect("columns of one length")
 }

@@ -27,10 +27,10 @@ fn ngrams(text: &str, options: &Options) -> Vec<String> {
         Analyzer::Char => {
             let mut joined = String::new();
             for run in text.split_inclusive(|character: char| !character.is_whitespace()) {
-                let last = run.chars().next_back().filter(|character| !character.is_whitespace());
+                let closing = run.chars().next_back().filter(|character| !character.is_whitespace());
                 let spaces = run.strip_suffix(|character: char| !character.is_whitespace()).unwrap_or(run);
                 joined.push_str(if spaces.chars().count() > 1 { " " } else { spaces });
-                joined.extend(last);
+                joined.extend(closing);
             }
             windows(&characters(&joined), "", greatest)
         }
@@ -55,14 +55,18 @@ fn reference(text: &str, options: &Options) -> Vec<(i32, f64)> {
     }
     let mut row: Vec<(i32, f64)> = sums.into_iter().collect();
     if options.binary {
-        row.iter_mut().for_each(|(_, value)| *value = 1.0);
+        for (_, value) in &mut row {
+            *value = 1.0;
+        }
     }
     let norm = match options.norm {
         None => 1.0,
         Some(Norm::L1) => row.iter().map(|(_, value)| value.abs()).sum(),
         Some(Norm::L2) => row.iter().map(|(_, value)| value * value).sum::<f64>().sqrt(),
     };
-    row.iter_mut().for_each(|(_, value)| *value /= if norm == 0.0 { 1.0 } else { norm });
+    for (_, value) in &mut row {
+        *value /= if norm == 0.0 { 1.0 } else { norm };
+    }
     row
 }
 
