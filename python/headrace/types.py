@@ -266,6 +266,9 @@ class RegistryView(Protocol):
         never its own rival, and a run that is repeated sees the rival that it saw the first time.
         """
 
+    def package(self, model: str, alias: str) -> PackageView | None:
+        """The version under an alias, or None. Its files are checked first."""
+
     def aliased(self, model: str, alias: str) -> int | None:
         """The number of the version that an alias names now, or None: what `move_alias` wants as `expected`."""
 

@@ -59,6 +59,10 @@ class FakeRegistry:
                 return package
         return None
 
+    def package(self, model: str, alias: str) -> FakePackage | None:
+        number = self.aliased(model, alias)
+        return None if number is None else self.packages[model][number - 1]
+
     def aliased(self, model: str, alias: str) -> int | None:
         return self.aliases.get((model, alias))
 

@@ -32,6 +32,7 @@ def headrace_stages(registry: _Registry) -> None:
     registry.add("evaluate", "holdout", "headrace.builtins.evaluate.holdout:HoldoutEvaluation")
     registry.add("gate", "champion", "headrace.builtins.gate.champion:ChampionGate")
     registry.add("register", "package", "headrace.builtins.register.package:PackageRegister")
+    registry.add("monitor", "drift", "headrace.builtins.monitor.drift:DriftMonitor")
     registry.add("report", "html", "headrace.builtins.report.html:HtmlReport")
 
 
@@ -48,4 +49,6 @@ def headrace_artifacts(registry: _ArtifactRegistry) -> None:
     registry.add("gate-report", "headrace:GateReport")
     registry.add("model-version", "headrace:ModelVersion")
     registry.add("report", "headrace:Report")
+    registry.add("profile", "headrace:Profile")
     registry.add("drift-report", "headrace:DriftReport")
+    registry.add("drift-windows", "headrace.builtins.monitor.windows:DriftWindows")

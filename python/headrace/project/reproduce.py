@@ -125,6 +125,10 @@ class _RegistryThen:
                 return package
         return None
 
+    def package(self, model: str, alias: str) -> PackageView | None:
+        number = self.aliased(model, alias)
+        return None if number is None else self.registry.get(model, number)
+
     def aliased(self, model: str, alias: str) -> int | None:
         return next((move.version for move in self._moves(model, alias)), None)
 

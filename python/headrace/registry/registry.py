@@ -152,6 +152,11 @@ class Registry:
                 return ModelPackage(self.store, row, self._transforms)
         return None
 
+    def package(self, model: str, alias: str) -> ModelPackage | None:
+        """The version under an alias, or None. Raises `RegistryError` if it is damaged."""
+        number = self.aliased(model, alias)
+        return None if number is None else self.get(model, number)
+
     def needs_repair(self, version: ModelVersion) -> bool:
         """Whether files of a version are missing or damaged, and the stage that registered it may make them again.
 

@@ -65,7 +65,8 @@ def test_a_package_can_be_loaded_and_predicts_the_same(ctx, plan, linear_model, 
     assert package.version == version
     loaded = Predictor.from_package(package)  # replays the golden rows
     assert loaded.predict(rows()).equals(Predictor(plan, model).predict(rows()))
-    assert set(package.files) == {"model.onnx", "plan.json", "signature.json", "golden.json", "metrics.json", "card.md"}
+    documents = {"plan.json", "signature.json", "golden.json", "metrics.json", "card.md"}
+    assert set(package.files) == {"model.onnx", "profile.bin", "scores.bin"} | documents
     assert package.files["model.onnx"] == model.onnx
     assert json.loads(package.files["metrics.json"])["metrics"]["log_loss"] == MEASURED
     assert FeaturePlan.from_document(json.loads(package.files["plan.json"])) == plan

@@ -22,7 +22,8 @@ def package_files(
 ) -> dict[str, bytes]:
     """File name -> bytes.
 
-    `metrics.json`: `primary`, `rows`, `level`, `metrics`, `baseline`, `slices`, as in `headrace.Evaluation`. What the
+    `metrics.json`: `primary`, `rows`, `level`, `metrics`, `baseline`, `slices`, `importance`, as in
+    `headrace.Evaluation`. What the
     gate said is not in the package, since the same model may meet another champion; the alias's history refers to it.
     """
     plan, model = predictor.plan, predictor.model
@@ -37,6 +38,7 @@ def package_files(
         "metrics": evaluation.metrics,
         "baseline": evaluation.baseline,
         "slices": evaluation.slices,
+        "importance": evaluation.importance,
     }
     files = {
         "model.onnx": model.onnx,

@@ -25,8 +25,9 @@ from headrace import (
 class PackageRegister:
     """Registers the model with all that is needed to serve and to judge it.
 
-    The package has the ONNX model, the feature plan, the signature, golden rows, the metrics, a model card, and the
-    LightGBM text where there is one. Nothing in it depends on the time or the run, so the same model from the same data
+    The package has the ONNX model, the feature plan, the signature, golden rows, the metrics, a model card, the LightGBM
+    text where there is one, and a reference profile: how the raw inputs were distributed in training, and the model's
+    scores in the test part. Nothing in it depends on the time or the run, so the same model from the same data
     is the same version. If the gate passed, the alias `champion` moves to it, provided that it still names the version
     that the gate compared with; else the alias `challenger` does.
     """
@@ -50,6 +51,11 @@ class PackageRegister:
             le=1000,
             description="Rows of the test part that are kept with what they gave, to be replayed when the package is "
             "loaded; rows with extreme and missing values are added.",
+        )
+        profile: bool = Field(
+            default=True,
+            description="Whether the package has a reference profile of the training rows and of the model's scores, so "
+            "that drift from them can be seen; at most 64 KB a column, mostly far less.",
         )
 
     def __init__(self, config: Config) -> None:
@@ -93,6 +99,7 @@ class PackageRegister:
         """
         from headrace import Predictor
         from headrace.builtins.register.files import package_files
+        from headrace.builtins.register.reference import reference_files
 
         name = self.config.model or ctx.project
         predictor = Predictor(plan, model, threads=ctx.threads)
@@ -104,6 +111,8 @@ class PackageRegister:
             golden_rows=self.config.golden_rows,
             trained_on=train.num_rows,
         )
+        if self.config.profile:
+            files |= reference_files(predictor, train.frame(), test.frame(), threads=ctx.threads)
         primary = evaluation.metrics[evaluation.primary]
         about: dict[str, Any] = {
             "task": model.task,

@@ -1,0 +1,1 @@
+"""Watching the world after the model was made: live rows against the reference that its package has."""

@@ -1,0 +1,164 @@
+"""A reference to compare live rows with: of a model package, or of any profile."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+from headrace import DriftReport, Predictor, Profile, Window, compare, drift, errors
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    import polars as pl
+
+    from headrace import PackageView, TransformSource
+
+INPUTS, SCORES = "profile.bin", "scores.bin"
+LEAST = 0.01  # of the greatest importance: what the model hardly uses still has an order among itself
+_ROWS_AT_ONCE = 200_000
+_ORDER = {"drift": 0, "not enough data": 1, "no drift": 2}
+
+
+@dataclass(frozen=True)
+class Windows:
+    """Rows counted on the bins of a reference: the raw inputs, and what the model says of them."""
+
+    inputs: Window
+    scores: Window | None = None
+
+    @property
+    def rows(self) -> int:
+        """How many rows were counted."""
+        return self.inputs.rows
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What live rows are compared with.
+
+    `inputs` and `scores` are profiles; a reference without `predictor` has no scores. `importance` is a weight a
+    column, 1 for the most important. `about` goes into every report.
+    """
+
+    inputs: Profile
+    scores: Profile | None = None
+    predictor: Predictor | None = None
+    importance: Mapping[str, float] | None = None
+    about: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of_package(
+        cls,
+        package: PackageView,
+        *,
+        scores: bool = True,
+        transforms: TransformSource | None = None,
+        threads: int = 1,
+    ) -> Reference:
+        """The reference that a package has. Raises `RegistryError` where it has none."""
+        place = f"{package.version.name}@{package.version.number}"
+        kept = package.manifest["files"]
+        if INPUTS not in kept:
+            raise errors.RegistryError(
+                "this version has no reference profile",
+                place=place,
+                hint="Register the model again with `profile = true` in the stage [register].",
+            )
+        with_scores = scores and SCORES in kept
+        predictor = Predictor.from_package(package, threads=threads, transforms=transforms) if with_scores else None
+        about = {"model": package.version.name, "version": package.version.number, "package": package.version.package}
+        return cls(
+            inputs=Profile.from_bytes(package.read(INPUTS)),
+            scores=Profile.from_bytes(package.read(SCORES)) if with_scores else None,
+            predictor=predictor,
+            importance=_weights(json.loads(package.read("metrics.json")).get("importance") or {}),
+            about=about,
+        )
+
+    def counted(self, frame: pl.DataFrame, *, threads: int | None = None) -> Windows:
+        """The rows of a frame on the bins. `DataError` that names a column which is missing or of another type."""
+        windows = Windows(self.inputs.window(), None if self.scores is None else self.scores.window())
+        names = [name for name in self.inputs.columns if name in frame.columns]
+        for start in range(0, max(frame.height, 1), _ROWS_AT_ONCE):
+            part = frame.slice(start, _ROWS_AT_ONCE)
+            windows.inputs.update(part[names], threads=threads)
+            if windows.scores is not None and self.predictor is not None and part.height:
+                windows.scores.update(scored(self.predictor, part), threads=threads)
+        return windows
+
+    def compare(
+        self,
+        windows: Windows,
+        *,
+        delta: float | Mapping[str, float] = 0.1,
+        alpha: float = 0.05,
+        columns: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> DriftReport:
+        """One report. Inputs and scores are two questions, each with a false discovery rate of its own.
+
+        `columns`: only these; the false discovery rate is still one over all of the reference. Raises `DataError` for one that the reference does not have.
+        """
+        options: dict[str, Any] = {"delta": delta, "alpha": alpha, "threads": threads}
+        report = compare(self.inputs, windows.inputs, **options)
+        found = list(report.columns)
+        if self.scores is not None and windows.scores is not None:
+            found += compare(self.scores, windows.scores, **options).columns
+        if columns is not None:
+            found = self._chosen(found, columns)
+        weights = self.importance
+        if weights:
+            scores = frozenset(self.scores.columns) if self.scores is not None else frozenset()
+            found = [replace(c, importance=1.0 if c.name in scores else weight_of(c.name, weights)) for c in found]
+        found.sort(key=lambda c: (_ORDER[c.verdict], -c.effect.size * c.importance if c.effect.size > 0 else 0.0))
+        ranked = tuple(replace(column, rank=rank) for rank, column in enumerate(found, 1))
+        return DriftReport(ranked, report.settings, self.about)
+
+
+    def _chosen(self, found: list[drift.ColumnDrift], columns: Sequence[str]) -> list[drift.ColumnDrift]:
+        known = [*self.inputs.columns, *(self.scores.columns if self.scores is not None else ())]
+        for name in columns:
+            if name not in known:
+                raise errors.DataError(
+                    "the reference has no such column", place=f"column {name!r}", hint=f"It has {', '.join(known[:20])}."
+                )
+        return [c for c in found if c.name in columns or c.name.rpartition(" (")[0] in columns]
+
+
+def scored(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
+    """What the model says of rows, as columns to watch: the prediction, and the probabilities that follow from no other.
+
+    A name that an input has as well gets ` (model)` after it.
+    """
+    found = predictor.predict(frame)
+    if len(predictor.plan.classes) == 2:
+        found = found.drop(found.columns[1])
+    inputs = predictor.plan.inputs
+    return found.rename({name: _scored_name(name, inputs) for name in found.columns})
+
+
+def kinds_of(predictor: Predictor) -> dict[str, Literal["category"]]:
+    """Labels are categories, also where they are numbers."""
+    if not predictor.plan.classes or not all(isinstance(label, int | str) for label in predictor.plan.classes):
+        return {}
+    return {_scored_name("prediction", predictor.plan.inputs): "category"}
+
+
+def weight_of(column: str, weights: Mapping[str, float]) -> float:
+    """The weight of a column, or of the column that it is a part of: `departed (hour)`."""
+    name = column if column in weights else column.rpartition(" (")[0]
+    return weights.get(name, LEAST)
+
+
+def _scored_name(name: str, inputs: Mapping[str, str]) -> str:
+    return f"{name} (model)" if name in inputs else name
+
+
+def _weights(importance: Mapping[str, float]) -> dict[str, float]:
+    """Importance in proportion to the greatest one, not below `LEAST`."""
+    most = max(importance.values(), default=0.0)
+    if not most > 0:
+        return {}
+    return {name: max(value / most, LEAST) for name, value in importance.items()}

@@ -1,0 +1,203 @@
+"""`monitor:drift`: silent on rows like those of training, loud on others, ranked, by period, against the right package."""
+
+from __future__ import annotations
+
+import hashlib
+from datetime import datetime, timedelta
+
+import numpy as np
+import polars as pl
+import pytest
+
+from headrace import Dataset, Evaluation, FeaturePlan, GateReport, Profile, errors
+from headrace.builtins.monitor.drift import DriftMonitor
+from headrace.builtins.monitor.reference import LEAST, Reference
+from headrace.builtins.register.package import PackageRegister
+from headrace.types import ArtifactRef
+
+MEASURED = {"value": 0.4, "low": 0.3, "high": 0.5, "better": "lower"}
+EVALUATION = Evaluation(
+    task="binary",
+    primary="log_loss",
+    rows=80,
+    level=0.95,
+    metrics={"log_loss": MEASURED},
+    baseline={"log_loss": MEASURED},
+    importance={"x": 0.2, "n": 0.1, "kind": 0.0},
+)
+PASSED = GateReport(passed=True, checks=[{"name": "champion", "passed": True, "message": "There is none."}])
+
+
+def rows(n, seed, *, shift=0.0, kinds=("a", "b"), start=None):
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=n) + shift
+    frame = pl.DataFrame(
+        {"x": x, "n": rng.integers(0, 9, n), "kind": rng.choice(kinds, n), "late": rng.normal(size=n) + x > 0.3}
+    )
+    first = start or datetime(2024, 1, 1)
+    return frame.with_columns(pl.Series("at", [first + timedelta(hours=i) for i in range(n)]))
+
+
+@pytest.fixture
+def registered(ctx, linear_model):
+    """A champion whose score is known by heart: 2 x."""
+    train, test = rows(6000, 1), rows(3000, 2)
+    plan = FeaturePlan.fit(train.drop("at"), target="late", task="binary")
+
+    def register(weight=2.0, **config):
+        model = linear_model(plan, {"x": weight})
+        ctx.inputs = {"model": ArtifactRef(hashlib.sha256(model.onnx).hexdigest(), "model", 1)}
+        champion = ctx.registry.aliased("test", "champion")
+        gate = GateReport(passed=True, checks=PASSED.checks, champion=champion)
+        return PackageRegister(PackageRegister.Config(**config)).run(
+            ctx, model, plan, Dataset.from_frame(train), Dataset.from_frame(test), EVALUATION, gate
+        )
+
+    register()
+    return register
+
+
+def monitor(ctx, frame, **config):
+    return DriftMonitor(DriftMonitor.Config(**config)).run(ctx, Dataset.from_frame(frame))
+
+
+def test_the_package_has_the_reference_and_the_same_bytes_again(ctx, registered):
+    package = ctx.registry.champion("test")
+    profile, scores = Profile.from_bytes(package.read("profile.bin")), Profile.from_bytes(package.read("scores.bin"))
+    assert (profile.rows, scores.rows) == (6000, 3000)
+    assert set(profile.columns) == {"x", "n", "kind"}  # what the plan reads; neither the answer nor the rest
+    assert set(scores.columns) == {"prediction", "probability_true"}
+    assert len(package.read("profile.bin")) < 64_000
+    assert registered() == package.version
+
+
+def test_it_can_be_switched_off_and_then_says_so(ctx, registered):
+    registered(3.0, profile=False)
+    assert "profile.bin" not in ctx.registry.champion("test").files
+    with pytest.raises(errors.RegistryError, match="no reference profile") as raised:
+        monitor(ctx, rows(100, 3))
+    assert "profile = true" in raised.value.hint
+    assert raised.value.place == "test@2"
+
+
+def test_rows_like_those_of_training_are_no_drift(ctx, registered):
+    found = monitor(ctx, rows(6000, 5).drop("late"))
+    assert found.drift.drifted == ()
+    assert {c.name for c in found.drift} == {"x", "n", "kind", "prediction", "probability_true"}
+    assert found.drift.undecided == ()
+    assert found.drift.about == {"model": "test", "version": 1, "package": ctx.registry.champion("test").version.package}
+    assert found.windows.periods == ()
+
+
+def test_drift_is_ranked_by_size_times_importance(ctx, registered):
+    live = rows(4000, 6, shift=0.7, kinds=("b", "c"))
+    found = monitor(ctx, live).drift
+    assert set(found.drifted) == {"x", "kind", "prediction", "probability_true"}
+    # `kind` changed the most by far, but the model does not use it.
+    assert found.drifted[-1] == "kind"
+    assert found["kind"].effect.size > found["x"].effect.size
+    assert (found["x"].importance, found["n"].importance, found["kind"].importance) == (1.0, 0.5, LEAST)
+    assert [c.rank for c in found] == [1, 2, 3, 4, 5]
+    assert any("4 of 5 columns drifted" in line for line in ctx.logs)
+    assert ctx.metrics["columns_drifted"] == [(None, 4.0)]
+
+
+def test_few_rows_are_never_an_alarm(ctx, registered):
+    found = monitor(ctx, rows(3, 6, shift=0.2)).drift
+    assert found.drifted == ()
+    assert found.undecided != ()
+    nothing = monitor(ctx, rows(10, 1).head(0)).drift
+    assert nothing.drifted == ()
+
+
+def test_chosen_columns_and_no_scores(ctx, registered):
+    found = monitor(ctx, rows(4000, 6, shift=1.0), columns=["x", "kind"], scores=False).drift
+    assert {c.name for c in found} == {"x", "kind"}
+    with pytest.raises(errors.DataError, match="no such column"):
+        monitor(ctx, rows(10, 6), columns=["y"])
+
+
+def test_periods_are_compared_alone_and_add_up(ctx, registered, roundtrip):
+    first = rows(24 * 31, 7, start=datetime(2024, 1, 1))
+    second = rows(24 * 29, 8, shift=1.5, start=datetime(2024, 2, 1))
+    timeless = rows(50, 9).with_columns(at=pl.lit(None, pl.Datetime))
+    live = pl.concat([second, first, timeless])
+    found = monitor(ctx, live, time_column="at", period="month")
+    assert [(p.start, p.rows) for p in found.windows.periods] == [("2024-01", 24 * 31), ("2024-02", 24 * 29)]
+    assert [("x" in p.report.drifted) for p in found.windows.periods] == [False, True]
+    whole = monitor(ctx, live)
+    assert found.drift == whole.drift or repr(found.drift) == repr(whole.drift)
+    again = roundtrip(found.windows)
+    assert again.counts == found.windows.counts
+    assert [p.report.drifted for p in again.periods] == [p.report.drifted for p in found.windows.periods]
+    assert roundtrip(monitor(ctx, live).windows).periods == ()
+    assert repr(roundtrip(found.drift).columns) == repr(found.drift.columns)
+
+
+def test_weeks_begin_on_monday_and_days_are_days(ctx, registered):
+    live = rows(48, 7, start=datetime(2024, 3, 10))  # a Sunday
+    starts = [p.start for p in monitor(ctx, live, time_column="at", period="week").windows.periods]
+    assert starts == ["2024-03-04", "2024-03-11"]
+    days = monitor(ctx, live, time_column="at", period="day").windows.periods
+    assert [(p.start, p.rows) for p in days] == [("2024-03-10", 24), ("2024-03-11", 24)]
+
+
+@pytest.mark.parametrize(
+    ("config", "error", "says"),
+    [
+        ({"period": "day"}, errors.ConfigError, "no column to cut"),
+        ({"period": "day", "time_column": "when"}, errors.DataError, "no such column"),
+        ({"period": "day", "time_column": "x"}, errors.DataError, "expected dates"),
+        ({"alias": "shadow"}, errors.NotFoundError, "no alias 'shadow'"),
+        ({"model": "other"}, errors.NotFoundError, "no alias 'champion'"),
+    ],
+)
+def test_what_cannot_be_is_said(ctx, registered, config, error, says):
+    with pytest.raises(error, match=says):
+        monitor(ctx, rows(50, 3), **config)
+
+
+def test_a_missing_column_and_another_type_are_named(ctx, registered):
+    with pytest.raises(errors.DataError, match="x"):
+        monitor(ctx, rows(50, 3).drop("x"))
+    with pytest.raises(errors.DataError) as raised:
+        monitor(ctx, rows(50, 3).with_columns(pl.col("x").cast(pl.String)))
+    assert "x" in f"{raised.value.place} {raised.value.message}"
+
+
+def test_drift_can_fail_the_stage(ctx, registered):
+    with pytest.raises(errors.StageError, match="prediction.* drifted") as raised:
+        monitor(ctx, rows(4000, 6, shift=0.7), fail_on_drift=True)
+    assert "headrace drift test@champion" in raised.value.hint
+    assert monitor(ctx, rows(6000, 5), fail_on_drift=True).drift.drifted == ()
+
+
+def test_the_cache_key_names_the_package(ctx, registered, tmp_path):
+    stage = DriftMonitor(DriftMonitor.Config(model="test"))
+    before = stage.external(tmp_path, ctx.registry, {})
+    assert before == {"package": ctx.registry.champion("test").version.package, "version": 1}
+    registered(3.0)
+    assert stage.external(tmp_path, ctx.registry, {}) != before
+    assert DriftMonitor(DriftMonitor.Config(model="none")).external(tmp_path, ctx.registry, {}) is None
+    with pytest.raises(errors.ConfigError):
+        DriftMonitor(DriftMonitor.Config()).external(tmp_path, ctx.registry, {})
+
+
+def test_scores_of_a_sure_model_do_not_drift_on_rows_like_those_of_training(ctx, registered):
+    """The reference of the scores is of rows that the model had not seen: see `reference_files`."""
+    reference = Reference.of_package(ctx.registry.champion("test"))
+    assert reference.scores is not None
+    assert reference.scores.rows == 3000
+
+
+def test_names_of_scores_that_inputs_have_as_well(ctx, linear_model):
+    frame = rows(500, 1).drop("at").rename({"n": "prediction"})
+    plan = FeaturePlan.fit(frame, target="late", task="binary")
+    model = linear_model(plan, {"x": 1.0})
+    ctx.inputs = {"model": ArtifactRef(hashlib.sha256(model.onnx).hexdigest(), "model", 1)}
+    data = Dataset.from_frame(frame)
+    PackageRegister(PackageRegister.Config()).run(ctx, model, plan, data, data, EVALUATION, PASSED)
+    names = [column.name for column in monitor(ctx, frame).drift]
+    assert "prediction" in names
+    assert "prediction (model)" in names
+    assert len(set(names)) == len(names)
