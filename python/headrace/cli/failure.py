@@ -10,7 +10,7 @@ import click
 
 from headrace.errors import HeadraceError, printable
 
-OK, BUG, USAGE, FAILED, REFUSED, STORE, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+OK, BUG, USAGE, FAILED, REFUSED, STORE, DRIFT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 
 EXIT_CODES = {
     OK: "done",
@@ -19,6 +19,7 @@ EXIT_CODES = {
     FAILED: "a stage failed, or the data or a plugin is not as it must be",
     REFUSED: "the gate refused the model (only with --fail-on-gate)",
     STORE: "the store or the registry cannot be read or written, or refuses",
+    DRIFT: "live data drifted (only with --fail-on-drift)",
     INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
 }
 
@@ -27,6 +28,12 @@ class GateRefusedError(HeadraceError):
     """The gate said no, and the caller asked that this be a failure."""
 
     exit_code = REFUSED
+
+
+class DriftFoundError(HeadraceError):
+    """Live data drifted, and the caller asked that this be a failure."""
+
+    exit_code = DRIFT
 
 
 def report(error: BaseException, *, show_traceback: bool) -> int:

@@ -31,6 +31,12 @@ _SECTIONS = {
         "reproduce": Lazy("headrace.cli.reproduce:reproduce", "Execute again what made a model version, and compare."),
         "artifacts": Lazy("headrace.cli.artifacts:artifacts", "Show and export artifacts."),
     },
+    "Watch": {
+        "profile": Lazy(
+            "headrace.cli.drift:profile", "Write what the columns of a file look like, in a few kilobytes."
+        ),
+        "drift": Lazy("headrace.cli.drift:drift", "Say which columns of live data changed since a reference."),
+    },
     "Keep": {
         "models": Lazy("headrace.cli.models:models", "List, show, promote and roll back model versions."),
         "store": Lazy("headrace.cli.store:store", "Check, clean and merge the store."),

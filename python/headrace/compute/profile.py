@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from headrace import _core
 from headrace.errors import DataError
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from headrace.types import SupportsArrowStream
+    from headrace.types import ArtifactReader, ArtifactWriter, SupportsArrowStream
 
 Kind = Literal["number", "boolean", "category", "text", "date", "datetime", "time", "duration", "embedding"]
 """What a column is read as."""
@@ -35,9 +35,19 @@ class Profile:
     """
 
     __slots__ = ("_core",)
+    type_name: ClassVar[str] = "profile"
 
     def __init__(self, core: _core.Profile) -> None:
         self._core = core
+
+    def save(self, to: ArtifactWriter) -> None:
+        """Keep it, as an artifact."""
+        to.bytes("profile.bin", self.to_bytes(), format="binary")
+
+    @classmethod
+    def load(cls, source: ArtifactReader) -> Profile:
+        """What `save` kept."""
+        return cls.from_bytes(source.bytes("profile.bin"))
 
     @classmethod
     def fit(

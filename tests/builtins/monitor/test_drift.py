@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import polars as pl
@@ -34,7 +34,7 @@ def rows(n, seed, *, shift=0.0, kinds=("a", "b"), start=None):
     frame = pl.DataFrame(
         {"x": x, "n": rng.integers(0, 9, n), "kind": rng.choice(kinds, n), "late": rng.normal(size=n) + x > 0.3}
     )
-    first = start or datetime(2024, 1, 1)
+    first = start or datetime(2024, 1, 1, tzinfo=UTC)
     return frame.with_columns(pl.Series("at", [first + timedelta(hours=i) for i in range(n)]))
 
 
@@ -85,7 +85,11 @@ def test_rows_like_those_of_training_are_no_drift(ctx, registered):
     assert found.drift.drifted == ()
     assert {c.name for c in found.drift} == {"x", "n", "kind", "prediction", "probability_true"}
     assert found.drift.undecided == ()
-    assert found.drift.about == {"model": "test", "version": 1, "package": ctx.registry.champion("test").version.package}
+    assert found.drift.about == {
+        "model": "test",
+        "version": 1,
+        "package": ctx.registry.champion("test").version.package,
+    }
     assert found.windows.periods == ()
 
 
@@ -118,8 +122,8 @@ def test_chosen_columns_and_no_scores(ctx, registered):
 
 
 def test_periods_are_compared_alone_and_add_up(ctx, registered, roundtrip):
-    first = rows(24 * 31, 7, start=datetime(2024, 1, 1))
-    second = rows(24 * 29, 8, shift=1.5, start=datetime(2024, 2, 1))
+    first = rows(24 * 31, 7, start=datetime(2024, 1, 1, tzinfo=UTC))
+    second = rows(24 * 29, 8, shift=1.5, start=datetime(2024, 2, 1, tzinfo=UTC))
     timeless = rows(50, 9).with_columns(at=pl.lit(None, pl.Datetime))
     live = pl.concat([second, first, timeless])
     found = monitor(ctx, live, time_column="at", period="month")
@@ -135,7 +139,7 @@ def test_periods_are_compared_alone_and_add_up(ctx, registered, roundtrip):
 
 
 def test_weeks_begin_on_monday_and_days_are_days(ctx, registered):
-    live = rows(48, 7, start=datetime(2024, 3, 10))  # a Sunday
+    live = rows(48, 7, start=datetime(2024, 3, 10, tzinfo=UTC))  # a Sunday
     starts = [p.start for p in monitor(ctx, live, time_column="at", period="week").windows.periods]
     assert starts == ["2024-03-04", "2024-03-11"]
     days = monitor(ctx, live, time_column="at", period="day").windows.periods

@@ -38,7 +38,8 @@ class DriftMonitor:
         columns: tuple[str, ...] | None = Field(
             default=None,
             min_length=1,
-            description="The columns to look at, of inputs and scores. Default: all that the reference has.",
+            description="The columns to look at, of inputs and scores. Default: all that the reference has; of dates and "
+            "moments, which move on with time, only weekday and hour.",
         )
         scores: bool = Field(
             default=True, description="Whether the model predicts the rows, so that what it says is compared as well."
@@ -105,9 +106,7 @@ class DriftMonitor:
                 f"the model {name!r} has no alias {config.alias!r}",
                 hint="Train and register it first: monitoring belongs behind [register], or into a project of its own.",
             )
-        reference = Reference.of_package(
-            package, scores=config.scores, transforms=ctx.transforms, threads=ctx.threads
-        )
+        reference = Reference.of_package(package, scores=config.scores, transforms=ctx.transforms, threads=ctx.threads)
         frame = data.frame()
         options: dict[str, Any] = {"delta": config.delta, "alpha": config.alpha, "threads": ctx.threads}
         if config.columns is not None:

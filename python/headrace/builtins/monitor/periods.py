@@ -20,7 +20,7 @@ _FORMAT = {"day": "%Y-%m-%d", "week": "%Y-%m-%d", "month": "%Y-%m"}
 
 @dataclass(frozen=True)
 class Part:
-    """Rows of one period. `start` is its first day (`2013-07-01`; a week begins on Monday), or its month (`2013-07`)."""
+    """Rows of one period. `start`: its first day (`2013-07-01`; a week begins on Monday), or its month (`2013-07`)."""
 
     start: str
     frame: pl.DataFrame

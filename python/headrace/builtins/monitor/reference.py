@@ -99,15 +99,15 @@ class Reference:
     ) -> DriftReport:
         """One report. Inputs and scores are two questions, each with a false discovery rate of its own.
 
-        `columns`: only these; the false discovery rate is still one over all of the reference. Raises `DataError` for one that the reference does not have.
+        `columns`: only these. Default: all, but of dates and moments only weekday and hour: see `moving`. Raises
+        `DataError` for one that the reference does not have.
         """
         options: dict[str, Any] = {"delta": delta, "alpha": alpha, "threads": threads}
         report = compare(self.inputs, windows.inputs, **options)
         found = list(report.columns)
         if self.scores is not None and windows.scores is not None:
             found += compare(self.scores, windows.scores, **options).columns
-        if columns is not None:
-            found = self._chosen(found, columns)
+        found = self._chosen(found, columns)
         weights = self.importance
         if weights:
             scores = frozenset(self.scores.columns) if self.scores is not None else frozenset()
@@ -116,19 +116,27 @@ class Reference:
         ranked = tuple(replace(column, rank=rank) for rank, column in enumerate(found, 1))
         return DriftReport(ranked, report.settings, self.about)
 
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """Columns of dates and moments. They move on with time whatever happens, so that is no drift."""
+        return tuple(name for name, kind in self.inputs.columns.items() if kind in ("date", "datetime"))
 
-    def _chosen(self, found: list[drift.ColumnDrift], columns: Sequence[str]) -> list[drift.ColumnDrift]:
+    def _chosen(self, found: list[drift.ColumnDrift], columns: Sequence[str] | None) -> list[drift.ColumnDrift]:
+        if columns is None:
+            return [column for column in found if column.name not in self.moving]
         known = [*self.inputs.columns, *(self.scores.columns if self.scores is not None else ())]
         for name in columns:
             if name not in known:
                 raise errors.DataError(
-                    "the reference has no such column", place=f"column {name!r}", hint=f"It has {', '.join(known[:20])}."
+                    "the reference has no such column",
+                    place=f"column {name!r}",
+                    hint=f"It has {', '.join(known[:20])}.",
                 )
         return [c for c in found if c.name in columns or c.name.rpartition(" (")[0] in columns]
 
 
 def scored(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
-    """What the model says of rows, as columns to watch: the prediction, and the probabilities that follow from no other.
+    """What the model says of rows, as columns to watch: the prediction, and probabilities that follow from no other.
 
     A name that an input has as well gets ` (model)` after it.
     """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from headrace import ArtifactReader, ArtifactWriter, DriftReport
 from headrace.builtins.monitor.reference import Reference, Windows
@@ -28,9 +28,9 @@ class PeriodDrift:
 class DriftWindows:
     """The windows of a monitor, one a period, with what each says alone.
 
-    `period` is `day`, `week`, `month`, or None where there are none. `counts` are `Window.to_bytes` of the raw inputs and
-    of the scores (empty without), to be read on the bins of the reference: they can be added and subtracted later,
-    without the rows.
+    `period` is `day`, `week`, `month`, or None where there are none. `counts` are `Window.to_bytes` of the raw inputs
+    and of the scores (empty without), to be read on the bins of the reference: they can be added and subtracted
+    later, without the rows.
     """
 
     type_name: ClassVar[str] = "drift-windows"
@@ -42,7 +42,7 @@ class DriftWindows:
         """One part a period and profile."""
         to.json("periods", {"period": self.period, "periods": [[p.start, p.rows] for p in self.periods]})
         for number, (one, (inputs, scores)) in enumerate(zip(self.periods, self.counts, strict=True)):
-            one.report.save(_Prefixed(to, f"p{number:04d}"))
+            one.report.save(cast("ArtifactWriter", _Prefixed(to, f"p{number:04d}")))  # a report is JSON only
             to.bytes(f"p{number:04d}_inputs.bin", inputs, format="binary")
             if scores:
                 to.bytes(f"p{number:04d}_scores.bin", scores, format="binary")
@@ -54,7 +54,9 @@ class DriftWindows:
         periods, counts = [], []
         for number, (start, rows) in enumerate(about["periods"]):
             prefix = f"p{number:04d}"
-            periods.append(PeriodDrift(start, rows, DriftReport.load(_PrefixedSource(source, prefix))))
+            periods.append(
+                PeriodDrift(start, rows, DriftReport.load(cast("ArtifactReader", _PrefixedSource(source, prefix))))
+            )
             name = f"{prefix}_scores.bin"
             counts.append((source.bytes(f"{prefix}_inputs.bin"), source.bytes(name) if source.has(name) else b""))
         return cls(about["period"], tuple(periods), tuple(counts))

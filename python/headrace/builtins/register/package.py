@@ -25,9 +25,9 @@ from headrace import (
 class PackageRegister:
     """Registers the model with all that is needed to serve and to judge it.
 
-    The package has the ONNX model, the feature plan, the signature, golden rows, the metrics, a model card, the LightGBM
-    text where there is one, and a reference profile: how the raw inputs were distributed in training, and the model's
-    scores in the test part. Nothing in it depends on the time or the run, so the same model from the same data
+    The package has the ONNX model, the feature plan, the signature, golden rows, the metrics, a model card, the
+    LightGBM text where there is one, and a reference profile: how the raw inputs were distributed in training, and the
+    model's scores in the test part. Nothing in it depends on the time or the run, so the same model from the same data
     is the same version. If the gate passed, the alias `champion` moves to it, provided that it still names the version
     that the gate compared with; else the alias `challenger` does.
     """
@@ -54,8 +54,8 @@ class PackageRegister:
         )
         profile: bool = Field(
             default=True,
-            description="Whether the package has a reference profile of the training rows and of the model's scores, so "
-            "that drift from them can be seen; at most 64 KB a column, mostly far less.",
+            description="Whether the package has a reference profile of the training rows and of the model's scores, "
+            "so that drift from them can be seen; at most 64 KB a column, mostly far less.",
         )
 
     def __init__(self, config: Config) -> None:

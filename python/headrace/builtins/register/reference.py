@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def reference_files(predictor: Predictor, train: pl.DataFrame, test: pl.DataFrame, *, threads: int) -> dict[str, bytes]:
-    """`profile.bin` of the plan's raw inputs on the training rows, `scores.bin` of what the model says of the test rows.
+    """`profile.bin`: the plan's raw inputs in the training rows. `scores.bin`: what the model says of the test rows.
 
     Scores of the training rows are of no use: the model has seen the answers there, so it is surer than it will ever be
     again, and rows like those of training would look as if they had drifted.

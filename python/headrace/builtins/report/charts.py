@@ -22,7 +22,7 @@ _WIDE = 9.8
 _FULL = 12.6
 
 
-def _room(labels: Iterable[str]) -> float:
+def room(labels: Iterable[str]) -> float:
     """Inches for labels beside the axes; matplotlib cannot measure what only the page will write."""
     return 0.35 + 0.083 * min(LONGEST, max(len(label) for label in labels))
 
@@ -122,7 +122,7 @@ def importance(found: Mapping[str, float], metric: str) -> Html | None:
         width=_WIDE,
         height=height,
     ) as plot:
-        plot.frame(_room(column for column, _ in shown), 0.55, 0.2, 0.1)
+        plot.frame(room(column for column, _ in shown), 0.55, 0.2, 0.1)
         at = list(range(len(shown)))
         plot.axes.barh(at, [value for _, value in shown], color=MODEL, height=0.62, zorder=3)
         plot.axes.axvline(0, color=MUTED, linewidth=1, zorder=4)
@@ -148,7 +148,7 @@ def slices(found: Sequence[Mapping[str, Any]], primary: str, title: str, overall
         width=_FULL,
         height=height,
     ) as plot:
-        plot.frame(_room(f"{part['column']}: {part['value']}" for part in measured), 0.6, 0.2, 0.4)
+        plot.frame(room(f"{part['column']}: {part['value']}" for part in measured), 0.6, 0.2, 0.4)
         axes = plot.axes
         for at, part in enumerate(measured):
             values = part["metrics"][primary]

@@ -10,7 +10,7 @@ from headrace.builtins.report.markup import Html, h, interval, join, number
 from headrace.builtins.report.style import STYLE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from headrace import ArtifactRef
 
@@ -38,6 +38,11 @@ def page(
         sections.about_model(model),
         sections.provenance(evaluation, gate, version, inputs),
     ]
+    return document(title, _top(title, evaluation, gate, version), body, plots=plots)
+
+
+def document(title: str, top: Html, body: Sequence[Html | None], *, plots: bool) -> str:
+    """A page that loads nothing; `plots`: whether they are there, else it says how to get them."""
     head = h(
         "head",
         h("meta", charset="utf-8"),
@@ -51,8 +56,8 @@ def page(
     )
     content = h("main", missing and h("section", h("div", missing, class_="card")), *body)
     footer = h("footer", h("p", "Made by headrace. This page loads nothing from anywhere."))
-    document = h("html", head, h("body", _top(title, evaluation, gate, version), content, footer), lang="en")
-    return f"<!doctype html>\n{document}\n"
+    page_ = h("html", head, h("body", top, content, footer), lang="en")
+    return f"<!doctype html>\n{page_}\n"
 
 
 _PIP = h("code", "pip install 'headrace[report]'")
@@ -65,16 +70,16 @@ def _top(title: str, evaluation: Evaluation, gate: GateReport, version: ModelVer
     baseline = evaluation.baseline.get(evaluation.primary, {})
     label = metrics.METRICS[evaluation.primary].title
     tiles = [
-        _tile(label, number(primary["value"]), interval(primary["low"], primary["high"]) or primary.get("reason")),
-        _tile("Trivial predictor", number(baseline.get("value")), baseline.get("predictor")),
+        tile(label, number(primary["value"]), interval(primary["low"], primary["high"]) or primary.get("reason")),
+        tile("Trivial predictor", number(baseline.get("value")), baseline.get("predictor")),
     ]
     compared = gate.comparison.get("metrics", {})
     if isinstance(compared, dict) and evaluation.primary in compared:
-        tiles.append(_tile("Champion", number(compared[evaluation.primary]["champion"]), f"version {gate.champion}"))
+        tiles.append(tile("Champion", number(compared[evaluation.primary]["champion"]), f"version {gate.champion}"))
     else:
         gain = interval(baseline.get("gain_low"), baseline.get("gain_high"))
-        tiles.append(_tile("Gain over trivial", number(baseline.get("gain")), gain))
-    tiles.append(_tile("Test rows", number(evaluation.rows), _TASKS[evaluation.task]))
+        tiles.append(tile("Gain over trivial", number(baseline.get("gain")), gain))
+    tiles.append(tile("Test rows", number(evaluation.rows), _TASKS[evaluation.task]))
     failed = [entry for entry in gate.checks if entry["passed"] is not True]
     lede = failed or [entry for entry in gate.checks if entry["name"] in {"champion", "beats the trivial predictor"}]
     return h(
@@ -95,7 +100,8 @@ def _top(title: str, evaluation: Evaluation, gate: GateReport, version: ModelVer
 _TASKS: Mapping[str, str] = {"binary": "two classes", "multiclass": "several classes", "regression": "a number"}
 
 
-def _tile(label: str, value: str, aside: Any) -> Html:
+def tile(label: str, value: str, aside: Any) -> Html:
+    """A number with its name and a remark."""
     return h(
         "div",
         h("dt", label),

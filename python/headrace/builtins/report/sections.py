@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 LONGEST = 300
 
 
-def _section(name: str, title: str, intro: str | None, *content: object) -> Html:
+def section(name: str, title: str, intro: str | None, *content: object) -> Html:
+    """A part of the page with a heading."""
     return h(
         "section",
         h("h2", title, id=name),
@@ -27,7 +28,7 @@ def _section(name: str, title: str, intro: str | None, *content: object) -> Html
     )
 
 
-def _table(columns: Sequence[tuple[str, bool]], rows: Iterable[Html], caption: str | None = None) -> Html:
+def listing(columns: Sequence[tuple[str, bool]], rows: Iterable[Html], caption: str | None = None) -> Html:
     """A table; a column is its title and whether it holds numbers."""
     head = h("tr", *(h("th", title, scope="col", class_="num" if numeric else None) for title, numeric in columns))
     table = h("table", caption and h("caption", caption), h("thead", head), h("tbody", *rows))
@@ -74,7 +75,7 @@ def checks(gate: GateReport) -> Html:
     ]
     passed = "All checks passed: this model may be the champion."
     failed = "Not all checks passed: this model does not become the champion."
-    return _section(
+    return section(
         "gate", "Gate", passed if gate.passed else failed, h("div", h("ul", *items, class_="checks"), class_="card")
     )
 
@@ -111,7 +112,7 @@ def metric_table(evaluation: Evaluation, gate: GateReport) -> Html:
     if compared:
         side = 2 * float(gate.comparison["level"]) - 1  # type: ignore[arg-type]  # a number
         intro += f" Gains over the champion are from the same resamples for both; their interval is {100 * side:.3g} %."
-    return _section("metrics", "Metrics", intro, h("div", _table(columns, rows), class_="card"))
+    return section("metrics", "Metrics", intro, h("div", listing(columns, rows), class_="card"))
 
 
 def quality(evaluation: Evaluation, *, plots: bool) -> Html | None:
@@ -147,7 +148,7 @@ def quality(evaluation: Evaluation, *, plots: bool) -> Html | None:
     shown = [card for card in cards if card is not None]
     if not shown:
         return None
-    return _section(
+    return section(
         "quality", "How it predicts", None, h("div", *shown, class_="grid two" if len(shown) % 2 == 0 else "grid")
     )
 
@@ -174,7 +175,7 @@ def _calibration_table(found: Any) -> Html | None:
             found["claimed"], found["observed"], found["low"], found["high"], found["rows"], strict=True
         )
     ]
-    return _table([("Predicted probability", True), ("Observed frequency", True), ("Rows", True)], rows)
+    return listing([("Predicted probability", True), ("Observed frequency", True), ("Rows", True)], rows)
 
 
 def _confusion(found: Any, threshold: Any) -> Html | None:
@@ -213,7 +214,7 @@ def importance(evaluation: Evaluation, *, plots: bool) -> Html | None:
     title = metrics.METRICS[evaluation.primary].inline
     ordered = sorted(evaluation.importance.items(), key=lambda item: (-item[1], item[0]))
     rows = [h("tr", h("th", name, scope="row", class_="names"), _value(value)) for name, value in ordered[:200]]
-    table = _table([("Column", False), (f"How much worse {title} gets", True)], rows)
+    table = listing([("Column", False), (f"How much worse {title} gets", True)], rows)
     plot = None
     if plots:
         from headrace.builtins.report import charts
@@ -225,7 +226,7 @@ def importance(evaluation: Evaluation, *, plots: bool) -> Html | None:
         f"By how much {title} gets worse when the values of a column are shuffled among the rows. Columns that know "
         "the same hide each other. This is about the model, not about causes."
     )
-    return _section("importance", "What it looks at", intro, h("div", plot, content, class_="card"))
+    return section("importance", "What it looks at", intro, h("div", plot, content, class_="card"))
 
 
 def slices(evaluation: Evaluation, *, plots: bool) -> Html | None:
@@ -255,14 +256,14 @@ def slices(evaluation: Evaluation, *, plots: bool) -> Html | None:
 
         drawn = charts.slices(found, name, title, evaluation.metrics[name].get("value"))  # type: ignore[arg-type]
         plot = drawn and h("div", h("figure", drawn, style="min-width:640px"), class_="wide")
-    table = _table(columns, rows)
+    table = listing(columns, rows)
     content = h("details", h("summary", f"All {len(found)} slices"), table) if plot else table
     words = {"higher": "lower is worse", "lower": "higher is worse", "zero": "further from 0 is worse"}[better]
     intro = (
         f"{title} in parts of the test rows, worst first ({words}). A slice is weak where the model is hardly better "
         f"than the trivial predictor there. Among {len(found)} slices, a few look bad by chance."
     )
-    return _section("slices", "Where it is weak", intro, h("div", plot, content, class_="card"))
+    return section("slices", "Where it is weak", intro, h("div", plot, content, class_="card"))
 
 
 def data(validation: ValidationReport | None, split: SplitReport | None) -> Html | None:
@@ -281,7 +282,7 @@ def data(validation: ValidationReport | None, split: SplitReport | None) -> Html
         clean = None if split.findings else h("p", "No leakage was found.", class_="aside")
         rows = h("p", f"{split.method[:1].upper()}{split.method[1:]}. Rows: {parts}.")
         cards.append(h("div", h("h3", "Split"), rows, clean, _findings(split.findings), class_="card"))
-    return _section("data", "Data", None, *cards) if cards else None
+    return section("data", "Data", None, *cards) if cards else None
 
 
 def _findings(findings: Sequence[Mapping[str, Any]]) -> Html | None:
@@ -297,7 +298,7 @@ def _findings(findings: Sequence[Mapping[str, Any]]) -> Html | None:
         )
         for found in findings
     ]
-    table = _table([("Policy", False), ("Column", False), ("Finding", False), ("Rows", True)], rows)
+    table = listing([("Policy", False), ("Column", False), ("Finding", False), ("Rows", True)], rows)
     return h("div", table, style="margin-top:12px")
 
 
@@ -315,7 +316,7 @@ def about_model(model: Model) -> Html:
         for summary, values in (("How it was trained", model.info), ("How parity was checked", model.parity))
         if values
     ]
-    return _section("model", "Model", None, h("div", _facts(facts), *details, class_="card"))
+    return section("model", "Model", None, h("div", _facts(facts), *details, class_="card"))
 
 
 def _parity(record: Mapping[str, Any]) -> str | None:
@@ -359,7 +360,7 @@ def provenance(
         class_="intro",
     )
     card = h("div", _facts(facts), class_="card")
-    return _section("provenance", "Provenance", None, intro, card, listed if notes else None)
+    return section("provenance", "Provenance", None, intro, card, listed if notes else None)
 
 
 def _facts(facts: Iterable[tuple[str, Any]]) -> Html:

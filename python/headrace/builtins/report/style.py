@@ -10,14 +10,14 @@ STYLE = Html("""
   --page: #f6f7f9; --surface: #ffffff; --ink: #14181f; --muted: #5b6472; --line: #dfe3e9; --soft: #eef1f5;
   --model: #0068a8; --rival: #c75000; --third: #00805f; --fourth: #9c4f84; --fifth: #8a6d00; --sixth: #2b8bbf;
   --good: #00704f; --good-soft: #e0f3ec; --bad: #a8320a; --bad-soft: #fbe9e1;
-  --heat: 0, 104, 168;
+  --heat: 0, 104, 168; --unsure: #6d5a00; --unsure-soft: #f7f0d6;
 }
 @media (prefers-color-scheme: dark) {
   :root {
     --page: #0f1216; --surface: #171b21; --ink: #e8ebf0; --muted: #9aa4b2; --line: #2b323c; --soft: #20262e;
     --model: #5cb3ec; --rival: #f0924c; --third: #3fc49b; --fourth: #d18fbd; --fifth: #d9b93c; --sixth: #9bd3f5;
     --good: #56d3a6; --good-soft: #12322a; --bad: #ff9a76; --bad-soft: #3a2118;
-    --heat: 92, 179, 236;
+    --heat: 92, 179, 236; --unsure: #d9b93c; --unsure-soft: #322a10;
   }
 }
 * { box-sizing: border-box; }
@@ -38,6 +38,7 @@ a { color: var(--model); }
 .title { display: flex; flex-wrap: wrap; align-items: center; gap: 6px 16px; }
 .verdict { padding: 3px 12px 4px; border-radius: 999px; font-size: 14px; font-weight: 600; white-space: nowrap; }
 .verdict.yes { color: var(--good); background: var(--good-soft); }
+.verdict.unsure { color: var(--unsure); background: var(--unsure-soft); }
 .verdict.no { color: var(--bad); background: var(--bad-soft); }
 .lede { margin-top: 12px; font-size: 17px; line-height: 1.5; }
 .tiles { display: grid; grid-template-columns: repeat(auto-fit, minmax(168px, 1fr)); gap: 12px; margin: 26px 0 0; }
@@ -89,6 +90,9 @@ ul.checks li + li { border-top: 1px solid var(--soft); }
 .mark.yes::before { content: "✓"; }
 .mark.no { color: var(--bad); }
 .mark.no::before { content: "✗"; }
+.mark.unsure { color: var(--unsure); }
+.mark.unsure::before { content: "?"; }
+h3 .mark { float: right; font-size: 13px; }
 ul.checks .message { overflow-wrap: anywhere; }
 details { margin-top: 14px; }
 summary { cursor: pointer; color: var(--muted); font-size: 14px; }

@@ -79,10 +79,14 @@ def _families(report: DriftReport) -> Iterator[tuple[str, str, list[tuple[dict[s
     yield "columns", "Number of columns by verdict.", counts
     for name, (attribute, about) in _PARTS.items():
         values = [
-            ({"column": c.name, "part": part.name}, getattr(part, attribute)) for c in columns for part in c.parts.values()
+            ({"column": c.name, "part": part.name}, getattr(part, attribute))
+            for c in columns
+            for part in c.parts.values()
         ]
         yield name, about, values
-    statistics = [({"column": c.name, "statistic": s.name}, s.statistic) for c in columns for s in c.statistics.values()]
+    statistics = [
+        ({"column": c.name, "statistic": s.name}, s.statistic) for c in columns for s in c.statistics.values()
+    ]
     yield "statistic", "Value of a statistic that compares live rows with the reference.", statistics
     rows = [({"column": c.name, "side": side}, n) for c in columns for side, n in zip(_SIDES, c.rows, strict=True)]
     yield "rows", "Rows that were compared (effective number where rows have weights).", rows

@@ -1,0 +1,283 @@
+"""Profiles of files, and what changed between a reference and live rows, outside of any run."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from headrace.errors import DataError, SpecError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    import polars as pl
+
+    from headrace.builtins.monitor.reference import Reference, Windows
+    from headrace.builtins.monitor.windows import PeriodDrift
+    from headrace.compute.drift import DriftReport
+    from headrace.compute.profile import Profile, Window
+    from headrace.project import Project
+
+
+_PROFILE, _WINDOW = b"headraceP", b"headraceW"
+_LEAST_ROWS = 50
+_MOST_REPEATED = 0.05
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where files are read as a project reads them, where there is one, and where registered models are."""
+
+    project_dir: str = "."
+    env: str | None = None
+    stated: str | None = None
+
+    @contextmanager
+    def project(self) -> Iterator[Project]:
+        """The project. Raises `SpecError` where there is none."""
+        from headrace.project import Project
+
+        with Project(self.project_dir, env=self.env) as project:
+            yield project
+
+    def read(self, path: Path, expected: Mapping[str, str] | None = None) -> pl.DataFrame:
+        """The rows of a data file. `expected`: types of columns, for text, which does not say its types."""
+        folder = Path(self.project_dir)
+        if folder.is_file() or (folder / "headrace.toml").is_file() or self.env is not None:
+            from headrace.project.reading import read_file
+
+            with self.project() as project:
+                return read_file(project, path, expected=expected, stated=self.stated).frame()
+        from headrace.builtins.ingest.locate import SourceFile
+        from headrace.builtins.ingest.reading import Wanted, read_files
+
+        if not path.is_file():
+            raise DataError("there is no such file", place=str(path), hint="Name a data file or a profile.")
+        wanted = Wanted(format=self.stated, reference=False)
+        return read_files([SourceFile(path, str(path))], wanted, lambda _note: None).frame()
+
+
+@dataclass(frozen=True)
+class Options:
+    """What to look at, and how closely; as in `Reference.compare`."""
+
+    columns: Sequence[str] | None = None
+    segments: str | None = None
+    delta: float = 0.1
+    alpha: float = 0.05
+    time_column: str | None = None
+    period: Literal["day", "week", "month"] | None = None
+
+    @property
+    def comparing(self) -> dict[str, Any]:
+        """The arguments of `Reference.compare`."""
+        return {"delta": self.delta, "alpha": self.alpha, "columns": self.columns}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A comparison: the report about all live rows, one a period, and the counts behind it."""
+
+    reference: Reference
+    windows: Windows
+    report: DriftReport
+    periods: Sequence[PeriodDrift]
+
+    def counts(self) -> pl.DataFrame:
+        """`Profile.counts` of all columns, those of the scores among them."""
+        import polars as pl
+
+        found = [self.reference.inputs.counts(self.windows.inputs)]
+        if self.reference.scores is not None and self.windows.scores is not None:
+            found.append(self.reference.scores.counts(self.windows.scores))
+        return pl.concat(found, how="vertical_relaxed")
+
+    def kinds(self) -> dict[str, str]:
+        """What each column is read as."""
+        scores = self.reference.scores.columns if self.reference.scores is not None else {}
+        return {**self.reference.inputs.columns, **scores}
+
+
+def profile_file(source: Source, path: Path, options: Options, say: Callable[[str], None]) -> Profile:
+    """The profile of a data file. Without `columns`, identifiers and what has no profile are left out, and said."""
+    from headrace.compute.profile import Profile
+
+    frame = source.read(path)
+    chosen = _chosen(frame, options, str(path), say)
+    with _at(path):
+        return Profile.fit(frame, columns=chosen, segments=options.segments)
+
+
+def window_of_file(source: Source, path: Path, on: Path) -> Window:
+    """A data file counted on the bins of the profile in another file."""
+    from headrace.builtins.monitor.reference import Reference
+
+    reference = Reference(_profile(on.read_bytes(), on))
+    with _at(path):
+        return reference.counted(source.read(path, _expected(reference))).inputs
+
+
+def compare_sources(source: Source, ref: str, live: Path, options: Options, say: Callable[[str], None]) -> Found:
+    """Compare `live` (a data file, a window, a profile with the same bins) with `ref` (a data file, a profile, a model).
+
+    Raises `DataError`, `ModelFormatError`, `NotFoundError`, `RegistryError`; messages name the file.
+    """
+    if options.period is not None and options.time_column is None:
+        raise SpecError("a period needs a column to cut the rows by", hint="Pass --time-column COLUMN.")
+    reference = _reference(source, ref, options, say)
+    head = _head(live)
+    periods: Sequence[PeriodDrift] = ()
+    if head in (_PROFILE, _WINDOW):
+        if options.period is not None:
+            raise DataError("counts cannot be cut by time", place=str(live), hint="Pass the data file.")
+        windows = _counts(reference, live, head)
+    else:
+        windows, periods = _counted(reference, source.read(live, _expected(reference)), live, options)
+    if reference.moving and options.columns is None:
+        say(f"{', '.join(reference.moving)}: moves on with time, so only weekday and hour are compared")
+    say(f"comparing {windows.rows:,} rows with {reference.inputs.rows:,}")
+    report = reference.compare(windows, **options.comparing)
+    return Found(reference, windows, report, periods)
+
+
+def tell(source: Source, report: DriftReport) -> None:
+    """Fire `on_drift` for a registered model's drift."""
+    with source.project() as project:
+        project.plugins.observe("on_drift", report=report, run=None, stage=None)
+
+
+def _reference(source: Source, ref: str, options: Options, say: Callable[[str], None]) -> Reference:
+    from headrace.builtins.monitor.reference import Reference
+
+    path = Path(ref)
+    if path.is_file():
+        head = _head(path)
+        if head == _WINDOW:
+            raise DataError(
+                "this is a window, which has no bins of its own", place=ref, hint="Name its profile as the reference."
+            )
+        inputs = _profile(path.read_bytes(), path) if head == _PROFILE else None
+        if inputs is None:
+            say(f"{ref}: fitting the reference")
+            inputs = profile_file(source, path, options, say)
+        return Reference(inputs, about={"reference": ref})
+    if path.exists() or "/" in ref or path.suffix.lower() in _DATA:
+        raise DataError(
+            "there is no such file" if not path.exists() else "this is no ordinary file",
+            place=ref,
+            hint="Name a data file, a profile, or a registered model such as flights@champion.",
+        )
+    with source.project() as project:
+        package = project.registry.resolve(ref)
+        return Reference.of_package(package, transforms=project.transforms)
+
+
+_DATA = frozenset(
+    {".parquet", ".pq", ".csv", ".tsv", ".ndjson", ".jsonl", ".json", ".arrow", ".ipc", ".feather", ".gz"}
+)
+
+
+def _counts(reference: Reference, live: Path, head: bytes) -> Windows:
+    from headrace.builtins.monitor.reference import Windows
+    from headrace.compute.profile import Window
+
+    data = live.read_bytes()
+    with _at(live):
+        if head == _WINDOW:
+            return Windows(Window.from_bytes(data, reference.inputs))
+        profile = _profile(data, live)
+        if profile.fingerprint != reference.inputs.fingerprint:
+            raise DataError(
+                "this profile has bins of its own, so its counts say nothing beside the reference's",
+                hint="Count the rows on the reference's bins: headrace profile DATA --on REF -o WINDOW.",
+            )
+        return Windows(profile.as_window())
+
+
+def _counted(
+    reference: Reference, frame: pl.DataFrame, live: Path, options: Options
+) -> tuple[Windows, Sequence[PeriodDrift]]:
+    with _at(live):
+        if options.period is None or options.time_column is None:
+            return reference.counted(frame), ()
+        from headrace.builtins.monitor.windows import over_time
+
+        windows, over = over_time(reference, frame, options.time_column, options.period, **options.comparing)
+        return windows, over.periods
+
+
+def _profile(data: bytes, path: Path) -> Profile:
+    from headrace.compute.profile import Profile
+
+    with _at(path):
+        return Profile.from_bytes(data)
+
+
+def _expected(reference: Reference) -> dict[str, str]:
+    """Types of columns as `read_file` wants them, where the kind of the profile says one."""
+    if reference.predictor is not None:
+        return dict(reference.predictor.plan.inputs)
+    types = {"category": "string", "text": "string", "number": "float64", "date": "date", "boolean": "boolean"}
+    return {name: types[kind] for name, kind in reference.inputs.columns.items() if kind in types}
+
+
+def _head(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_PROFILE))
+    except OSError as error:
+        raise DataError(
+            f"cannot be read: {error.strerror}", place=str(path), hint="Name a data file, a profile or a window."
+        ) from error
+
+
+def _chosen(frame: pl.DataFrame, options: Options, place: str, say: Callable[[str], None]) -> list[str]:
+    if options.columns is not None:
+        for name in options.columns:
+            if name not in frame.columns:
+                raise DataError(
+                    f"there is no column {name!r}", place=place, hint=f"There is {', '.join(frame.columns[:20])}."
+                )
+        return list(options.columns)
+    chosen = []
+    for name in frame.columns:
+        reason = _unfit(frame.get_column(name))
+        if name == options.time_column:
+            reason = "it is the time"
+        if reason is None:
+            chosen.append(name)
+        else:
+            say(f"{place}: left out {name}: {reason}")
+    if not chosen:
+        raise DataError("there is no column to profile", place=place, hint="Name some: --columns a,b.")
+    return chosen
+
+
+def _unfit(series: pl.Series) -> str | None:
+    """Why a column is not looked at unless somebody names it."""
+    import polars as pl
+
+    dtype = series.dtype
+    if isinstance(dtype, pl.List | pl.Array):
+        return None if dtype.inner.is_float() else f"lists of {dtype.inner} have no profile"
+    if isinstance(dtype, pl.Struct | pl.Binary | pl.Object):
+        return f"columns of the type {dtype} have no profile"
+    if not (dtype.is_integer() or isinstance(dtype, pl.String | pl.Categorical | pl.Enum)):
+        return None
+    present = series.drop_nulls()
+    if present.len() < _LEAST_ROWS or present.n_unique() < (1 - _MOST_REPEATED) * present.len():
+        return None
+    return "(nearly) every value is its own, so it names rows and says nothing about them"
+
+
+@contextmanager
+def _at(path: Path) -> Iterator[None]:
+    """Errors name the file as well."""
+    try:
+        yield
+    except DataError as error:
+        if error.place is None or str(path) not in error.place:
+            error.place = f"{path}, {error.place}" if error.place else str(path)
+        raise
