@@ -124,7 +124,13 @@ class Plan:
     def row(self, json: bytes) -> npt.NDArray[np.float32]: ...
 
 def drift_compare(
-    reference: Profile, live: Window, asked: dict[str, Any], *, segment: int | None = None
+    reference: Profile,
+    live: Window,
+    asked: dict[str, Any],
+    *,
+    segment: int | None = None,
+    columns: list[str] | None = None,
+    without: list[str] = [],  # noqa: B006  # as it is shown
 ) -> list[dict[str, Any]]: ...
 def drift_compare_counts(columns: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, Any]]: ...
 def drift_counts(

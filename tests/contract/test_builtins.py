@@ -65,6 +65,24 @@ def files(folder: Path) -> None:
         database.executemany("INSERT INTO data VALUES (?, ?)", frame.select("size", "kind").rows())
 
 
+def champion(folder: Path) -> None:
+    """A registered model in the project's store."""
+    from headrace import Predictor, drift
+    from headrace.builtins.register.files import package_files
+    from headrace.registry import Registry
+    from headrace.store import Store
+
+    parts = made()
+    predictor = Predictor(parts["plan"], parts["model"])
+    train, test = parts["train"].frame(), parts["test"].frame()
+    files = package_files("m", predictor, parts["evaluation"], rows=test, golden_rows=2, trained_on=train.height)
+    files |= drift.Reference.fit(predictor, train, test).files()
+    with Store.open(folder / ".headrace") as store:
+        registry = Registry(store, who="conformance")
+        version = registry.register("m", files, about={}, model_digest="0" * 64)
+        registry.move_alias(version, "champion", expected=None, why="a check")
+
+
 FEATURES = take("plan", "train_features", "valid_features")
 
 TestIngestFiles = stage_conformance("ingest", "files", config={"path": "data.csv"}, prepare=files)
@@ -91,6 +109,13 @@ TestGateChampion = stage_conformance(
 )
 TestRegisterPackage = stage_conformance(
     "register", "package", config={"model": "m"}, inputs=take("model", "plan", "train", "test", "evaluation", "gate")
+)
+TestMonitorDrift = stage_conformance(
+    "monitor",
+    "drift",
+    config={"model": "m", "time_column": "day", "period": "month"},
+    inputs=take("data"),
+    prepare=champion,
 )
 TestReportHtml = stage_conformance("report", "html", inputs=take("model", "evaluation", "gate", "split"))
 TestHooks = hook_conformance("headrace")

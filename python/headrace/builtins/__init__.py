@@ -51,4 +51,4 @@ def headrace_artifacts(registry: _ArtifactRegistry) -> None:
     registry.add("report", "headrace:Report")
     registry.add("profile", "headrace:Profile")
     registry.add("drift-report", "headrace:DriftReport")
-    registry.add("drift-windows", "headrace.builtins.monitor.windows:DriftWindows")
+    registry.add("drift-windows", "headrace.compute.drift:DriftWindows")

@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
     import polars as pl
 
-    from headrace.builtins.monitor.reference import Reference, Windows
-    from headrace.builtins.monitor.windows import PeriodDrift
     from headrace.compute.drift import DriftReport
+    from headrace.compute.drift.reference import Reference, Windows
+    from headrace.compute.drift.windows import PeriodDrift
     from headrace.compute.profile import Profile, Window
     from headrace.project import Project
 
@@ -112,7 +112,7 @@ def profile_file(source: Source, path: Path, options: Options, say: Callable[[st
 
 def window_of_file(source: Source, path: Path, on: Path) -> Window:
     """A data file counted on the bins of the profile in another file."""
-    from headrace.builtins.monitor.reference import Reference
+    from headrace.compute.drift.reference import Reference
 
     reference = Reference(_profile(on.read_bytes(), on))
     with _at(path):
@@ -120,7 +120,7 @@ def window_of_file(source: Source, path: Path, on: Path) -> Window:
 
 
 def compare_sources(source: Source, ref: str, live: Path, options: Options, say: Callable[[str], None]) -> Found:
-    """Compare `live` (a data file, a window, a profile with the same bins) with `ref` (a data file, a profile, a model).
+    """Compare `live` (a data file, a window, a profile on the same bins) with `ref` (a data file, a profile, a model).
 
     Raises `DataError`, `ModelFormatError`, `NotFoundError`, `RegistryError`; messages name the file.
     """
@@ -149,7 +149,7 @@ def tell(source: Source, report: DriftReport) -> None:
 
 
 def _reference(source: Source, ref: str, options: Options, say: Callable[[str], None]) -> Reference:
-    from headrace.builtins.monitor.reference import Reference
+    from headrace.compute.drift.reference import Reference
 
     path = Path(ref)
     if path.is_file():
@@ -180,7 +180,7 @@ _DATA = frozenset(
 
 
 def _counts(reference: Reference, live: Path, head: bytes) -> Windows:
-    from headrace.builtins.monitor.reference import Windows
+    from headrace.compute.drift.reference import Windows
     from headrace.compute.profile import Window
 
     data = live.read_bytes()
@@ -202,7 +202,7 @@ def _counted(
     with _at(live):
         if options.period is None or options.time_column is None:
             return reference.counted(frame), ()
-        from headrace.builtins.monitor.windows import over_time
+        from headrace.compute.drift.windows import over_time
 
         windows, over = over_time(reference, frame, options.time_column, options.period, **options.comparing)
         return windows, over.periods

@@ -165,26 +165,39 @@ impl Asked {
 
 /// A dict a column of a profile: its statistics, its parts and its verdict among the others.
 #[pyfunction]
-#[pyo3(signature = (reference, live, asked, *, segment = None))]
+#[pyo3(signature = (reference, live, asked, *, segment = None, columns = None, without = Vec::new()))]
 pub(crate) fn drift_compare<'py>(
     py: Python<'py>,
     reference: &Profile,
     live: &Window,
     asked: Asked,
     segment: Option<usize>,
+    columns: Option<Vec<String>>,
+    without: Vec<String>,
 ) -> PyResult<Bound<'py, PyList>> {
     let live = live.window().clone();
+    let wanted = |name: &str| {
+        !without.iter().any(|other| other == name)
+            && columns.as_ref().is_none_or(|columns| columns.iter().any(|column| is_of(name, column)))
+    };
     let answers = py.detach(|| {
-        let (columns, embedded) = match segment {
+        let (mut columns, mut embedded) = match segment {
             None => (reference.profile.binned(&live)?, reference.profile.embedded(&live)?),
             Some(number) => {
                 let segments = reference.profile.binned_segments(&live)?;
                 (segments.into_iter().nth(number).map(|(_, columns)| columns).unwrap_or_default(), Vec::new())
             }
         };
+        columns.retain(|column| wanted(&column.name));
+        embedded.retain(|column| wanted(&column.name));
         drift::compare(&columns, &embedded, &asked.settings(), &asked.deltas, asked.threads)
     });
     answered(py, &answers.map_err(|error| raise(py, &error))?, &asked)
+}
+
+/// Whether `name` is the column, or derived from it: `departed (hour)` is of `departed`.
+fn is_of(name: &str, column: &str) -> bool {
+    name.strip_prefix(column).is_some_and(|rest| rest.is_empty() || (rest.starts_with(" (") && rest.ends_with(')')))
 }
 
 /// As `drift_compare`, for counts that are there already.

@@ -1,4 +1,4 @@
-"""`monitor:drift`: silent on rows like those of training, loud on others, ranked, by period, against the right package."""
+"""`monitor:drift`: silent on rows like those of training, loud on others, ranked, by period, with the right package."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from headrace import Dataset, Evaluation, FeaturePlan, GateReport, Profile, errors
 from headrace.builtins.monitor.drift import DriftMonitor
-from headrace.builtins.monitor.reference import LEAST, Reference
 from headrace.builtins.register.package import PackageRegister
+from headrace.compute.drift.reference import LEAST, Reference
 from headrace.types import ArtifactRef
 
 MEASURED = {"value": 0.4, "low": 0.3, "high": 0.5, "better": "lower"}
@@ -117,6 +117,8 @@ def test_few_rows_are_never_an_alarm(ctx, registered):
 def test_chosen_columns_and_no_scores(ctx, registered):
     found = monitor(ctx, rows(4000, 6, shift=1.0), columns=["x", "kind"], scores=False).drift
     assert {c.name for c in found} == {"x", "kind"}
+    scores = monitor(ctx, rows(4000, 6, shift=1.0), columns=["prediction"]).drift
+    assert [c.name for c in scores] == ["prediction"]
     with pytest.raises(errors.DataError, match="no such column"):
         monitor(ctx, rows(10, 6), columns=["y"])
 
@@ -124,7 +126,7 @@ def test_chosen_columns_and_no_scores(ctx, registered):
 def test_periods_are_compared_alone_and_add_up(ctx, registered, roundtrip):
     first = rows(24 * 31, 7, start=datetime(2024, 1, 1, tzinfo=UTC))
     second = rows(24 * 29, 8, shift=1.5, start=datetime(2024, 2, 1, tzinfo=UTC))
-    timeless = rows(50, 9).with_columns(at=pl.lit(None, pl.Datetime))
+    timeless = rows(50, 9).with_columns(at=pl.lit(None, pl.Datetime("us", "UTC")))
     live = pl.concat([second, first, timeless])
     found = monitor(ctx, live, time_column="at", period="month")
     assert [(p.start, p.rows) for p in found.windows.periods] == [("2024-01", 24 * 31), ("2024-02", 24 * 29)]
@@ -170,7 +172,7 @@ def test_a_missing_column_and_another_type_are_named(ctx, registered):
 
 
 def test_drift_can_fail_the_stage(ctx, registered):
-    with pytest.raises(errors.StageError, match="prediction.* drifted") as raised:
+    with pytest.raises(errors.StageError, match=r"prediction.* drifted") as raised:
         monitor(ctx, rows(4000, 6, shift=0.7), fail_on_drift=True)
     assert "headrace drift test@champion" in raised.value.hint
     assert monitor(ctx, rows(6000, 5), fail_on_drift=True).drift.drifted == ()
@@ -188,7 +190,7 @@ def test_the_cache_key_names_the_package(ctx, registered, tmp_path):
 
 
 def test_scores_of_a_sure_model_do_not_drift_on_rows_like_those_of_training(ctx, registered):
-    """The reference of the scores is of rows that the model had not seen: see `reference_files`."""
+    """The reference of the scores is of rows that the model had not seen: see `Reference.fit`."""
     reference = Reference.of_package(ctx.registry.champion("test"))
     assert reference.scores is not None
     assert reference.scores.rows == 3000

@@ -14,9 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace import Profile
-from headrace.builtins.monitor.reference import Reference
-from headrace.builtins.monitor.windows import over_time
+from headrace import Profile, drift
 from headrace.builtins.report.distributions import Bin, bars, value_text
 from headrace.builtins.report.drift_page import drift_page
 
@@ -59,8 +57,8 @@ def table(seed, rows=1200, shift=0.0):
 
 
 def page(*, plots=True, shift=1.0):
-    reference = Reference(Profile.fit(table(1)))
-    windows, over = over_time(reference, table(2, shift=shift), "day", "week")
+    reference = drift.Reference(Profile.fit(table(1)))
+    windows, over = drift.over_time(reference, table(2, shift=shift), "day", "week")
     return drift_page(
         reference.compare(windows),
         reference=WILD,

@@ -9,14 +9,14 @@ from typing import Any, Literal, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace import ArtifactRef, Dataset, DriftReport, RegistryView, StageContext, errors
-from headrace.builtins.monitor.windows import DriftWindows
+from headrace import drift as drifts
 
 
 class Monitored(NamedTuple):
     """What `monitor:drift` gives: the report about all rows, and one for each period."""
 
     drift: DriftReport
-    windows: DriftWindows
+    windows: drifts.DriftWindows
 
 
 class DriftMonitor:
@@ -38,8 +38,8 @@ class DriftMonitor:
         columns: tuple[str, ...] | None = Field(
             default=None,
             min_length=1,
-            description="The columns to look at, of inputs and scores. Default: all that the reference has; of dates and "
-            "moments, which move on with time, only weekday and hour.",
+            description="The columns to look at, of inputs and scores. Default: all that the reference has; of dates "
+            "and moments, which move on with time, only weekday and hour.",
         )
         scores: bool = Field(
             default=True, description="Whether the model predicts the rows, so that what it says is compared as well."
@@ -91,9 +91,6 @@ class DriftMonitor:
             There is drift, and `fail_on_drift` is set.
 
         """
-        from headrace.builtins.monitor.reference import Reference
-        from headrace.builtins.monitor.windows import over_time
-
         config = self.config
         name = config.model or ctx.project
         if config.period is not None and config.time_column is None:
@@ -106,16 +103,18 @@ class DriftMonitor:
                 f"the model {name!r} has no alias {config.alias!r}",
                 hint="Train and register it first: monitoring belongs behind [register], or into a project of its own.",
             )
-        reference = Reference.of_package(package, scores=config.scores, transforms=ctx.transforms, threads=ctx.threads)
+        reference = drifts.Reference.of_package(
+            package, scores=config.scores, transforms=ctx.transforms, threads=ctx.threads
+        )
         frame = data.frame()
         options: dict[str, Any] = {"delta": config.delta, "alpha": config.alpha, "threads": ctx.threads}
         if config.columns is not None:
             options["columns"] = config.columns
         if config.period is None or config.time_column is None:
             windows = reference.counted(frame, threads=ctx.threads)
-            over = DriftWindows(None, (), ())
+            over = drifts.DriftWindows(None, (), ())
         else:
-            windows, over = over_time(reference, frame, config.time_column, config.period, **options)
+            windows, over = drifts.over_time(reference, frame, config.time_column, config.period, **options)
         report = reference.compare(windows, **options)
         _say(ctx, report, over, frame.height)
         if report.drifted and config.fail_on_drift:
@@ -126,7 +125,7 @@ class DriftMonitor:
         return Monitored(report, over)
 
 
-def _say(ctx: StageContext, report: DriftReport, over: DriftWindows, rows: int) -> None:
+def _say(ctx: StageContext, report: DriftReport, over: drifts.DriftWindows, rows: int) -> None:
     version = f"{report.about['model']} version {report.about['version']}"
     ctx.log(
         f"{rows:,} rows against {version}: {len(report.drifted)} of {len(report)} columns drifted, for "

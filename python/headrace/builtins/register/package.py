@@ -18,6 +18,7 @@ from headrace import (
     ModelVersion,
     RegistryView,
     StageContext,
+    drift,
     errors,
 )
 
@@ -99,7 +100,6 @@ class PackageRegister:
         """
         from headrace import Predictor
         from headrace.builtins.register.files import package_files
-        from headrace.builtins.register.reference import reference_files
 
         name = self.config.model or ctx.project
         predictor = Predictor(plan, model, threads=ctx.threads)
@@ -112,7 +112,7 @@ class PackageRegister:
             trained_on=train.num_rows,
         )
         if self.config.profile:
-            files |= reference_files(predictor, train.frame(), test.frame(), threads=ctx.threads)
+            files |= drift.Reference.fit(predictor, train.frame(), test.frame(), threads=ctx.threads).files()
         primary = evaluation.metrics[evaluation.primary]
         about: dict[str, Any] = {
             "task": model.task,

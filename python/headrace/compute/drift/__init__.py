@@ -1,7 +1,8 @@
 """Drift: whether a stream or a sample changed.
 
 Public as `headrace.drift`. `ks_2samp` and its kin compare raw samples, `compare_counts` counts that are there already;
-`ADWIN`, `PageHinkley`, `CUSUM`, `DDM` and `KSWIN` read one value after the other.
+`ADWIN`, `PageHinkley`, `CUSUM`, `DDM` and `KSWIN` read one value after the other. `Reference` is what a registered
+model was made on, `over_time` compares it with live rows by day, week or month, `prometheus_text` is for who scrapes.
 Everything is imported on first use.
 """
 
@@ -26,16 +27,22 @@ if TYPE_CHECKING:
     from headrace.compute.drift.columns import CountedColumn as CountedColumn
     from headrace.compute.drift.columns import compare as compare
     from headrace.compute.drift.columns import compare_counts as compare_counts
+    from headrace.compute.drift.exposition import prometheus_text as prometheus_text
     from headrace.compute.drift.numbers import cramervonmises_2samp as cramervonmises_2samp
     from headrace.compute.drift.numbers import energy as energy
     from headrace.compute.drift.numbers import ks_2samp as ks_2samp
     from headrace.compute.drift.numbers import kuiper_2samp as kuiper_2samp
     from headrace.compute.drift.numbers import wasserstein as wasserstein
+    from headrace.compute.drift.reference import Reference as Reference
+    from headrace.compute.drift.reference import Windows as Windows
     from headrace.compute.drift.report import ColumnDrift as ColumnDrift
     from headrace.compute.drift.report import DriftPart as DriftPart
     from headrace.compute.drift.report import DriftReport as DriftReport
     from headrace.compute.drift.report import Statistic as Statistic
     from headrace.compute.drift.vectors import mmd as mmd
+    from headrace.compute.drift.windows import DriftWindows as DriftWindows
+    from headrace.compute.drift.windows import PeriodDrift as PeriodDrift
+    from headrace.compute.drift.windows import over_time as over_time
 
 _WHERE = {
     **dict.fromkeys(("ADWIN", "CUSUM", "DDM", "KSWIN", "PageHinkley"), "headrace.compute.detect"),
@@ -48,7 +55,10 @@ _WHERE = {
         ("cramervonmises_2samp", "energy", "ks_2samp", "kuiper_2samp", "wasserstein"), "headrace.compute.drift.numbers"
     ),
     **dict.fromkeys(("ColumnDrift", "DriftPart", "DriftReport", "Statistic"), "headrace.compute.drift.report"),
+    **dict.fromkeys(("Reference", "Windows"), "headrace.compute.drift.reference"),
+    **dict.fromkeys(("DriftWindows", "PeriodDrift", "over_time"), "headrace.compute.drift.windows"),
     "mmd": "headrace.compute.drift.vectors",
+    "prometheus_text": "headrace.compute.drift.exposition",
 }
 
 __all__ = sorted(_WHERE)  # noqa: PLE0605  # a list; ruff cannot see through sorted()

@@ -62,6 +62,8 @@ def compare(
     importance: Mapping[str, float] | None = None,
     correction: Correction = "bh",
     segment: str | None = None,
+    columns: Sequence[str] | None = None,
+    without: Sequence[str] = (),
     new_columns: Literal["error", "ignore"] = "error",
     draws: int = 199,
     threads: int | None = None,
@@ -98,6 +100,10 @@ def compare(
         whatever they have to do with each other, at the price of power.
     segment
         Compare this segment of the profile only.
+    columns
+        Only these, with what is derived from them; the false discovery rate is over them.
+    without
+        Not these: names as the report has them, so that `departed` leaves `departed (hour)` in.
     new_columns
         What to do about columns of a frame that the reference does not have.
     draws
@@ -128,7 +134,22 @@ def compare(
         window = first.window()
         window.update(live, new_columns=new_columns, threads=threads)
     number = None if segment is None else first._segment(segment)  # noqa: SLF001  # the same room
-    answers = _core.drift_compare(first._core, window._core, asked.as_dict(), segment=number)  # noqa: SLF001
+    for name in columns or ():
+        if name not in first.columns:
+            raise DataError(
+                "the reference has no such column",
+                place=f"column '{name}'",
+                hint=f"It has {', '.join(list(first.columns)[:20])}.",
+            )
+    wanted = None if columns is None else list(columns)
+    answers = _core.drift_compare(
+        first._core,  # noqa: SLF001
+        window._core,  # noqa: SLF001
+        asked.as_dict(),
+        segment=number,
+        columns=wanted,
+        without=list(without),
+    )
     return asked.report(answers)
 
 

@@ -6,14 +6,18 @@ import json
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from headrace import DriftReport, Predictor, Profile, Window, compare, drift, errors
+from headrace.compute.drift.columns import compare
+from headrace.compute.drift.report import ColumnDrift, DriftReport
+from headrace.compute.inference import Predictor
+from headrace.compute.profile import Profile, Window
+from headrace.errors import DataError, RegistryError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     import polars as pl
 
-    from headrace import PackageView, TransformSource
+    from headrace.types import PackageView, TransformSource
 
 INPUTS, SCORES = "profile.bin", "scores.bin"
 LEAST = 0.01  # of the greatest importance: what the model hardly uses still has an order among itself
@@ -49,6 +53,32 @@ class Reference:
     about: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
+    def fit(
+        cls, predictor: Predictor, train: pl.DataFrame, test: pl.DataFrame, *, threads: int | None = None
+    ) -> Reference:
+        """The plan's raw inputs in the training rows, and what the model says of the test rows.
+
+        Scores of the training rows are of no use: the model has seen the answers there, so it is surer than it will
+        ever be again, and rows like those of training would look as if they had drifted.
+        """
+        wanted = list(predictor.plan.inputs)
+        for name in wanted:
+            if name not in train.columns:
+                raise DataError(
+                    "the training rows lack a column that the plan reads",
+                    place=f"column {name!r}",
+                    hint="Pass the rows that the plan was fitted on.",
+                )
+        inputs = Profile.fit(train[wanted], threads=threads)
+        scores = Profile.fit(scored(predictor, test), kinds=_kinds(predictor), threads=threads)
+        return cls(inputs, scores, predictor)
+
+    def files(self) -> dict[str, bytes]:
+        """What a package keeps of it, to be read again by `of_package`."""
+        found = {INPUTS: self.inputs.to_bytes()}
+        return found if self.scores is None else found | {SCORES: self.scores.to_bytes()}
+
+    @classmethod
     def of_package(
         cls,
         package: PackageView,
@@ -61,7 +91,7 @@ class Reference:
         place = f"{package.version.name}@{package.version.number}"
         kept = package.manifest["files"]
         if INPUTS not in kept:
-            raise errors.RegistryError(
+            raise RegistryError(
                 "this version has no reference profile",
                 place=place,
                 hint="Register the model again with `profile = true` in the stage [register].",
@@ -102,16 +132,22 @@ class Reference:
         `columns`: only these. Default: all, but of dates and moments only weekday and hour: see `moving`. Raises
         `DataError` for one that the reference does not have.
         """
+        columns = columns or None
         options: dict[str, Any] = {"delta": delta, "alpha": alpha, "threads": threads}
-        report = compare(self.inputs, windows.inputs, **options)
-        found = list(report.columns)
-        if self.scores is not None and windows.scores is not None:
-            found += compare(self.scores, windows.scores, **options).columns
-        found = self._chosen(found, columns)
+        scores = () if self.scores is None or windows.scores is None else tuple(self.scores.columns)
+        found: list[ColumnDrift] = []
+        inputs = columns and [name for name in columns if name not in scores]
+        if inputs is None or inputs:
+            without = self.moving if columns is None else ()
+            report = compare(self.inputs, windows.inputs, columns=inputs, without=without, **options)
+            found += report.columns
+        chosen = columns and [name for name in columns if name in scores]
+        if self.scores is not None and windows.scores is not None and (chosen is None or chosen):
+            report = compare(self.scores, windows.scores, columns=chosen, **options)
+            found += report.columns
         weights = self.importance
         if weights:
-            scores = frozenset(self.scores.columns) if self.scores is not None else frozenset()
-            found = [replace(c, importance=1.0 if c.name in scores else weight_of(c.name, weights)) for c in found]
+            found = [replace(c, importance=1.0 if c.name in scores else _weight_of(c.name, weights)) for c in found]
         found.sort(key=lambda c: (_ORDER[c.verdict], -c.effect.size * c.importance if c.effect.size > 0 else 0.0))
         ranked = tuple(replace(column, rank=rank) for rank, column in enumerate(found, 1))
         return DriftReport(ranked, report.settings, self.about)
@@ -120,19 +156,6 @@ class Reference:
     def moving(self) -> tuple[str, ...]:
         """Columns of dates and moments. They move on with time whatever happens, so that is no drift."""
         return tuple(name for name, kind in self.inputs.columns.items() if kind in ("date", "datetime"))
-
-    def _chosen(self, found: list[drift.ColumnDrift], columns: Sequence[str] | None) -> list[drift.ColumnDrift]:
-        if columns is None:
-            return [column for column in found if column.name not in self.moving]
-        known = [*self.inputs.columns, *(self.scores.columns if self.scores is not None else ())]
-        for name in columns:
-            if name not in known:
-                raise errors.DataError(
-                    "the reference has no such column",
-                    place=f"column {name!r}",
-                    hint=f"It has {', '.join(known[:20])}.",
-                )
-        return [c for c in found if c.name in columns or c.name.rpartition(" (")[0] in columns]
 
 
 def scored(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
@@ -147,14 +170,14 @@ def scored(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
     return found.rename({name: _scored_name(name, inputs) for name in found.columns})
 
 
-def kinds_of(predictor: Predictor) -> dict[str, Literal["category"]]:
+def _kinds(predictor: Predictor) -> dict[str, Literal["category"]]:
     """Labels are categories, also where they are numbers."""
     if not predictor.plan.classes or not all(isinstance(label, int | str) for label in predictor.plan.classes):
         return {}
     return {_scored_name("prediction", predictor.plan.inputs): "category"}
 
 
-def weight_of(column: str, weights: Mapping[str, float]) -> float:
+def _weight_of(column: str, weights: Mapping[str, float]) -> float:
     """The weight of a column, or of the column that it is a part of: `departed (hour)`."""
     name = column if column in weights else column.rpartition(" (")[0]
     return weights.get(name, LEAST)

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from headrace import ArtifactReader, ArtifactWriter, DriftReport
-from headrace.builtins.monitor.reference import Reference, Windows
+from headrace.compute.drift.periods import by_period
+from headrace.compute.drift.reference import Reference, Windows
+from headrace.compute.drift.report import DriftReport
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import polars as pl
 
-    from headrace.builtins.monitor.periods import Period
+    from headrace.compute.drift.periods import Period
+    from headrace.types import ArtifactReader, ArtifactWriter
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,6 @@ def over_time(
     reference: Reference, frame: pl.DataFrame, column: str, period: Period, **options: Any
 ) -> tuple[Windows, DriftWindows]:
     """All rows counted, and each period by itself. `options` are those of `Reference.compare`."""
-    from headrace.builtins.monitor.periods import by_period
-
     threads = options.get("threads")
     periods, counts = [], []
     timed = 0

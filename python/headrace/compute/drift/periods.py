@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
-from headrace import errors
+from headrace.errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,12 +35,12 @@ def by_period(frame: pl.DataFrame, column: str, period: Period) -> Iterator[Part
     import polars as pl
 
     if column not in frame.columns:
-        raise errors.DataError(
+        raise DataError(
             "there is no such column", place=f"column {column!r}", hint=f"There is {', '.join(frame.columns[:20])}."
         )
     times = frame.get_column(column)
     if not isinstance(times.dtype, pl.Date | pl.Datetime):
-        raise errors.DataError(
+        raise DataError(
             f"expected dates or moments to cut the rows by, found {times.dtype}",
             place=f"column {column!r}",
             hint="Name a column of dates or datetimes; say its type where the file is read.",
@@ -48,7 +48,7 @@ def by_period(frame: pl.DataFrame, column: str, period: Period) -> Iterator[Part
     starts = times.dt.truncate(_EVERY[period])
     distinct = starts.drop_nulls().unique().sort()
     if distinct.len() > MOST:
-        raise errors.DataError(
+        raise DataError(
             f"there are {distinct.len():,} periods of a {period}, at most {MOST:,} are looked at",
             place=f"column {column!r}",
             hint="Take a longer period, or fewer rows.",
