@@ -32,10 +32,8 @@ _SECTIONS = {
         "artifacts": Lazy("headrace.cli.artifacts:artifacts", "Show and export artifacts."),
     },
     "Watch": {
-        "profile": Lazy(
-            "headrace.cli.drift:profile", "Write what the columns of a file look like, in a few kilobytes."
-        ),
-        "drift": Lazy("headrace.cli.drift:drift", "Say which columns of live data changed since a reference."),
+        "profile": Lazy("headrace.cli.drift:profile", "Write what the columns of DATA look like, in a few kilobytes."),
+        "drift": Lazy("headrace.cli.drift:drift", "Say which columns of LIVE changed since REF."),
     },
     "Keep": {
         "models": Lazy("headrace.cli.models:models", "List, show, promote and roll back model versions."),
