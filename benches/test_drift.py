@@ -1,8 +1,8 @@
 """Drift: ks_2samp beside scipy, false alarms and power beside Evidently's rules.
 
-`ratio` in `extra_info` is scipy's time over ours, medians of runs in turn, on equal results. The tables are about what is
-said, not how fast: Evidently's default rules as they are published (tests/drift_trials.py), and Evidently itself where
-`python benches/peers.py evidently` has installed it.
+`ratio` in `extra_info` is scipy's time over ours, medians of runs in turn, on equal results. The tables are about what
+is said, not how fast: Evidently's default rules as they are published (tests/drift_trials.py), compared with Evidently
+itself where `python benches/peers.py evidently` has installed it.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ for ordered, reference, live in json.load(sys.stdin):
     a, b = pd.Series(reference), pd.Series(live)
     if not ordered:
         a, b = a.astype(str), b.astype(str)
-    result = get_stattest(a, b, kind)(a, b, kind, None)
+    result = get_stattest(a, b, kind, None)(a, b, kind, None)
     answers.append([bool(result.drifted), float(result.drift_score)])
 print(json.dumps(answers))
 """

@@ -1,7 +1,7 @@
 //! Binding of `headrace_core::drift`.
 #![allow(clippy::needless_pass_by_value, reason = "arguments come from Python by value")]
 
-use headrace_core::drift::samples::{Method, Outcome, Samples};
+use headrace_core::drift::samples::{Extremes, Method, Outcome, Samples};
 use headrace_core::drift::{self, ColumnDrift, Correction, Measure, Part, Settings, Verdict, counts, kolmogorov};
 use headrace_core::profile::{Bin, BinnedColumn, Kind, Moments, Special};
 use numpy::{PyReadonlyArray1, PyUntypedArrayMethods as _};
@@ -34,25 +34,20 @@ pub(crate) fn drift_samples(
     };
     let whole = |outcome: Outcome| Ok((outcome.statistic, Some(outcome.pvalue), outcome.exact));
     let distance = |value: headrace_core::Result<f64>| value.map(|value| (value, None, true));
-    let work: fn(&Samples, Method) -> _ = match statistic {
-        "ks" => |samples, method| Answer::Test(samples.kolmogorov_smirnov(method)),
-        "kuiper" => |samples, method| Answer::Test(samples.kuiper(method)),
-        "cramer_von_mises" => |samples, method| Answer::Test(samples.cramer_von_mises(method)),
-        "wasserstein" => |samples, _| Answer::Distance(samples.wasserstein()),
-        "energy" => |samples, _| Answer::Distance(samples.energy()),
-        _ => return Err(unknown(py, "statistic", statistic, "a name that headrace.drift uses")),
-    };
     let (reference, live) = (reference.as_slice()?, live.as_slice()?);
-    py.detach(|| match work(&Samples::new(reference, live, threads)?, method) {
-        Answer::Test(outcome) => whole(outcome),
-        Answer::Distance(value) => distance(value),
-    })
-    .map_err(|error| raise(py, &error))
-}
-
-enum Answer {
-    Test(Outcome),
-    Distance(headrace_core::Result<f64>),
+    let sorted = || Samples::new(reference, live, threads);
+    let extremes = || Extremes::new(reference, live, threads);
+    let answer = || match statistic {
+        "ks" => whole(extremes()?.kolmogorov_smirnov(method)),
+        "kuiper" => whole(extremes()?.kuiper(method)),
+        "cramer_von_mises" => whole(sorted()?.cramer_von_mises(method)),
+        "wasserstein" => distance(sorted()?.wasserstein()),
+        _ => distance(sorted()?.energy()),
+    };
+    if !["ks", "kuiper", "cramer_von_mises", "wasserstein", "energy"].contains(&statistic) {
+        return Err(unknown(py, "statistic", statistic, "a name that headrace.drift uses"));
+    }
+    py.detach(answer).map_err(|error| raise(py, &error))
 }
 
 /// One-sided bounds of the true Kolmogorov-Smirnov distance, and the distance that is seen, at 95 % and power 80 %.

@@ -56,25 +56,9 @@ pub struct Samples {
 impl Samples {
     /// Sorts two samples, each in a thread of its own if `threads` > 1. Both must hold a value, and none may be NaN.
     pub fn new(reference: &[f64], live: &[f64], threads: usize) -> Result<Self> {
-        for (side, values) in [("reference", reference), ("live", live)] {
-            if values.is_empty() {
-                return Err(Problem::EmptySample { side }.into());
-            }
-            let nan = values.iter().filter(|value| value.is_nan()).count();
-            if nan > 0 {
-                return Err(Problem::NanInSample { side, count: nan }.into());
-            }
-        }
-        let (reference, live) = if threads > 1 && reference.len().min(live.len()) >= RADIX {
-            let pool = ThreadPoolBuilder::new()
-                .num_threads(2)
-                .thread_name(|index| format!("headrace-drift-{index}"))
-                .build()
-                .map_err(|error| Error::Threads { threads: 2, reason: error.to_string() })?;
-            pool.install(|| rayon::join(|| sorted_keys(reference), || sorted_keys(live)))
-        } else {
-            (sorted_keys(reference), sorted_keys(live))
-        };
+        check(reference, live)?;
+        let threads = if reference.len().min(live.len()) < RADIX { 1 } else { threads };
+        let (reference, live) = both(threads, || sorted_keys(reference), || sorted_keys(live))?;
         Ok(Self { reference, live })
     }
 
@@ -82,51 +66,6 @@ impl Samples {
     #[must_use]
     pub fn sizes(&self) -> (u64, u64) {
         (self.reference.len() as u64, self.live.len() as u64)
-    }
-
-    /// The largest distance of the two distribution functions. Exact in [`Method::Auto`] up to 10,000 values a side, as
-    /// in scipy, and without regard to ties, which makes the p-value too large where there are some. The limit takes the
-    /// one-sample distribution at the effective size, rounded.
-    #[must_use]
-    pub fn kolmogorov_smirnov(&self, method: Method) -> Outcome {
-        let (n, m) = self.sizes();
-        let (above, below) = self.extremes();
-        let widest = above.max(below) as u128;
-        let divisor = u128::from(paths::gcd(n, m));
-        let statistic = widest as f64 / (u128::from(n) * u128::from(m)) as f64;
-        let exact = match method {
-            Method::Auto => n.max(m) <= 10_000,
-            Method::Exact => true,
-            Method::Asymptotic => false,
-        };
-        let pvalue = if exact {
-            paths::smirnov_sf(n, m, (widest / divisor) as u64)
-        } else {
-            let effective = (n as f64 * m as f64 / (n as f64 + m as f64)).round_ties_even();
-            if effective < 1.0 { 1.0 } else { kolmogorov::kstwo_sf(statistic, effective as u64).clamp(0.0, 1.0) }
-        };
-        Outcome { statistic, pvalue, exact }
-    }
-
-    /// Kuiper's: how far the first distribution function rises above the second and how far it falls below, added.
-    #[must_use]
-    pub fn kuiper(&self, method: Method) -> Outcome {
-        let (n, m) = self.sizes();
-        let (above, below) = self.extremes();
-        let range = above as u128 + below as u128;
-        let statistic = range as f64 / (u128::from(n) * u128::from(m)) as f64;
-        let steps = (range / u128::from(paths::gcd(n, m))) as u64;
-        let exact = match method {
-            Method::Auto => paths::kuiper_steps(n, m, steps) <= KUIPER_STEPS,
-            Method::Exact => true,
-            Method::Asymptotic => false,
-        };
-        let pvalue = if exact {
-            paths::kuiper_sf(n, m, steps)
-        } else {
-            kolmogorov::kuiper_sf(statistic, n as f64 * m as f64 / (n as f64 + m as f64))
-        };
-        Outcome { statistic, pvalue, exact }
     }
 
     /// Cramér-von Mises: T of T. W. Anderson (1962), ties by midranks. Exact in [`Method::Auto`] up to 20 values a side,
@@ -137,7 +76,7 @@ impl Samples {
         // Twelve times U, a whole number even with midranks.
         let (mut of_reference, mut of_live) = (0_i128, 0_i128);
         let (mut i, mut j) = (0_i128, 0_i128);
-        self.groups(|_, a, b| {
+        groups(&self.reference, &self.live, |_, a, b| {
             let (a, b) = (i128::from(a), i128::from(b));
             of_reference += rank_gap(a, 2 * j + a + b + 1);
             of_live += rank_gap(b, 2 * i + a + b + 1);
@@ -191,7 +130,7 @@ impl Samples {
         }
         let (n, m) = (self.reference.len() as f64, self.live.len() as f64);
         let (mut i, mut j, mut last, mut sum) = (0_u64, 0_u64, None, 0.0);
-        self.groups(|key, a, b| {
+        groups(&self.reference, &self.live, |key, a, b| {
             let value = value_of(key);
             if let Some(last) = last {
                 sum += of(i as f64 / n - j as f64 / m) * (value - last);
@@ -202,55 +141,231 @@ impl Samples {
         });
         Ok(sum)
     }
+}
 
-    /// How far `i m - j n` rises above and falls below 0, over the ends of groups of equal values.
-    fn extremes(&self) -> (i128, i128) {
-        let (x, y) = (&self.reference, &self.live);
-        let (n, m) = (x.len(), y.len());
-        let (across, up) = (n as i128, m as i128);
-        let (mut i, mut j) = (0, 0);
-        let (mut above, mut below) = (0_i128, 0_i128);
-        let mut look = |i: usize, j: usize, ended: bool| {
-            let gap = if ended { i as i128 * up - j as i128 * across } else { 0 };
-            above = above.max(gap);
-            below = below.max(-gap);
+/// How far `i m - j n` rises above and falls below 0, where i values of the reference and j live ones are at most the place
+/// at hand, over all places: what Kolmogorov-Smirnov and Kuiper are made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Extremes {
+    n: u64,
+    m: u64,
+    above: i128,
+    below: i128,
+}
+
+impl Extremes {
+    /// Of two samples, that is without an order; both must hold a value, and none may be NaN. Large ones are not sorted:
+    /// they are counted in buckets, and only where the gap could still grow the values are looked at. With `threads` > 1
+    /// both sides at once.
+    pub fn new(reference: &[f64], live: &[f64], threads: usize) -> Result<Self> {
+        check(reference, live)?;
+        let (n, m) = (reference.len() as u64, live.len() as u64);
+        let buckets = if n.min(m) < RADIX as u64 { None } else { Buckets::of(reference, live) };
+        let (above, below) = match buckets {
+            Some(buckets) => buckets.extremes(reference, live, threads)?,
+            None => walk(&sorted_keys(reference), &sorted_keys(live)),
         };
-        // Random orders make any branch on the comparison a coin toss, so there is none: both heads advance by 0 or 1.
-        while i < n && j < m {
-            let least = x[i].min(y[j]);
-            i += usize::from(x[i] == least);
-            j += usize::from(y[j] == least);
-            let again = x.get(i).is_some_and(|key| *key == least) | y.get(j).is_some_and(|key| *key == least);
-            look(i, j, !again);
-        }
-        // One side is at its end. If a group of equal values is cut, its end is the last place where the gap can grow.
-        if let Some(last) = x[..i].last().max(y[..j].last()) {
-            i += x[i..].iter().take_while(|key| *key == last).count();
-            j += y[j..].iter().take_while(|key| *key == last).count();
-            look(i, j, true);
-        }
-        (above, below)
+        Ok(Self { n, m, above, below })
     }
 
-    /// Each distinct value's key with how often either sample has it, ascending.
-    fn groups(&self, mut see: impl FnMut(u64, u64, u64)) {
-        let (x, y) = (&self.reference, &self.live);
-        let (mut i, mut j) = (0, 0);
-        while i < x.len() || j < y.len() {
-            let key = match (x.get(i), y.get(j)) {
-                (Some(a), Some(b)) => *a.min(b),
-                (Some(a), None) => *a,
-                (_, b) => b.copied().unwrap_or(u64::MAX),
-            };
-            let (from_i, from_j) = (i, j);
-            while x.get(i) == Some(&key) {
-                i += 1;
-            }
-            while y.get(j) == Some(&key) {
-                j += 1;
-            }
-            see(key, (i - from_i) as u64, (j - from_j) as u64);
+    /// The largest distance of the two distribution functions. Exact in [`Method::Auto`] up to 10,000 values a side, as
+    /// in scipy, and without regard to ties, which makes the p-value too large where there are some. The limit takes the
+    /// one-sample distribution at the effective size, rounded.
+    #[must_use]
+    pub fn kolmogorov_smirnov(&self, method: Method) -> Outcome {
+        let Self { n, m, above, below } = *self;
+        let widest = above.max(below) as u128;
+        let divisor = u128::from(paths::gcd(n, m));
+        let statistic = widest as f64 / (u128::from(n) * u128::from(m)) as f64;
+        let exact = match method {
+            Method::Auto => n.max(m) <= 10_000,
+            Method::Exact => true,
+            Method::Asymptotic => false,
+        };
+        let pvalue = if exact {
+            paths::smirnov_sf(n, m, (widest / divisor) as u64)
+        } else {
+            let effective = (n as f64 * m as f64 / (n as f64 + m as f64)).round_ties_even();
+            if effective < 1.0 { 1.0 } else { kolmogorov::kstwo_sf(statistic, effective as u64).clamp(0.0, 1.0) }
+        };
+        Outcome { statistic, pvalue, exact }
+    }
+
+    /// Kuiper's: how far the first distribution function rises above the second and how far it falls below, added.
+    #[must_use]
+    pub fn kuiper(&self, method: Method) -> Outcome {
+        let Self { n, m, above, below } = *self;
+        let range = above as u128 + below as u128;
+        let statistic = range as f64 / (u128::from(n) * u128::from(m)) as f64;
+        let steps = (range / u128::from(paths::gcd(n, m))) as u64;
+        let exact = match method {
+            Method::Auto => paths::kuiper_steps(n, m, steps) <= KUIPER_STEPS,
+            Method::Exact => true,
+            Method::Asymptotic => false,
+        };
+        let pvalue = if exact {
+            paths::kuiper_sf(n, m, steps)
+        } else {
+            kolmogorov::kuiper_sf(statistic, n as f64 * m as f64 / (n as f64 + m as f64))
+        };
+        Outcome { statistic, pvalue, exact }
+    }
+}
+
+/// Buckets of equal width over most of the values; the outer two take the rest.
+#[derive(Debug, Clone, Copy)]
+struct Buckets {
+    low: f64,
+    scale: f64,
+}
+
+/// So many, that the counts of both sides stay in the cache.
+const BUCKETS: usize = 1 << 14;
+
+impl Buckets {
+    /// From the percentiles of a few values; `None` if many of them share one: ties, or tails so heavy that sorting is faster.
+    fn of(reference: &[f64], live: &[f64]) -> Option<Self> {
+        let some = |values: &[f64]| values.iter().copied().step_by(values.len() / 512).collect::<Vec<_>>();
+        let mut few = [some(reference), some(live)].concat();
+        few.sort_unstable_by(f64::total_cmp);
+        let (low, high) = (few[few.len() / 100], few[few.len() - 1 - few.len() / 100]);
+        let scale = BUCKETS as f64 / (high - low);
+        if !(high > low && scale.is_finite() && scale > 0.0) {
+            return None;
         }
+        let buckets = Self { low, scale };
+        let fullest = few.chunk_by(|a, b| buckets.at(*a) == buckets.at(*b)).map(<[f64]>::len).max().unwrap_or(0);
+        (fullest <= few.len() / 32).then_some(buckets)
+    }
+
+    /// Never falls as the value rises: rounding keeps the order of differences and products.
+    fn at(self, value: f64) -> usize {
+        // Below 0 it becomes 0, and what is too large the largest.
+        (((value - self.low) * self.scale) as usize).min(BUCKETS - 1)
+    }
+
+    fn extremes(self, x: &[f64], y: &[f64], threads: usize) -> Result<(i128, i128)> {
+        let (across, up) = (x.len() as i128, y.len() as i128);
+        let count = |values: &[f64]| {
+            let mut counts = vec![0_u64; BUCKETS];
+            for value in values {
+                counts[self.at(*value)] += 1;
+            }
+            counts
+        };
+        let (a, b) = both(threads, || count(x), || count(y))?;
+        let mut starts = Vec::with_capacity(BUCKETS);
+        let (mut gap, mut above, mut below) = (0_i128, 0_i128, 0_i128);
+        for (a, b) in a.iter().zip(&b) {
+            starts.push(gap);
+            gap += i128::from(*a) * up - i128::from(*b) * across;
+            above = above.max(gap);
+            below = below.max(-gap);
+        }
+        // Inside a bucket the gap can rise by all of its values of x, or fall by all of y.
+        let open: Vec<bool> = starts
+            .iter()
+            .zip(a.iter().zip(&b))
+            .map(|(start, (a, b))| {
+                let (rise, fall) = (start + i128::from(*a) * up, i128::from(*b) * across - start);
+                *a > 0 && *b > 0 && (rise > above || fall > below)
+            })
+            .collect();
+        if open.contains(&true) {
+            let gather = |values: &[f64]| {
+                sorted_keys(&values.iter().copied().filter(|value| open[self.at(*value)]).collect::<Vec<_>>())
+            };
+            let (keys_x, keys_y) = both(threads, || gather(x), || gather(y))?;
+            let mut current = BUCKETS;
+            groups(&keys_x, &keys_y, |key, a, b| {
+                let bucket = self.at(value_of(key));
+                if bucket != current {
+                    (current, gap) = (bucket, starts[bucket]);
+                }
+                gap += i128::from(a) * up - i128::from(b) * across;
+                above = above.max(gap);
+                below = below.max(-gap);
+            });
+        }
+        Ok((above, below))
+    }
+}
+
+/// Both, at once if there are threads for it.
+fn both<T: Send>(
+    threads: usize,
+    first: impl FnOnce() -> T + Send,
+    second: impl FnOnce() -> T + Send,
+) -> Result<(T, T)> {
+    if threads < 2 {
+        return Ok((first(), second()));
+    }
+    let pool = ThreadPoolBuilder::new()
+        .num_threads(2)
+        .thread_name(|index| format!("headrace-drift-{index}"))
+        .build()
+        .map_err(|error| Error::Threads { threads: 2, reason: error.to_string() })?;
+    Ok(pool.install(|| rayon::join(first, second)))
+}
+
+fn check(reference: &[f64], live: &[f64]) -> Result<()> {
+    for (side, values) in [("reference", reference), ("live", live)] {
+        if values.is_empty() {
+            return Err(Problem::EmptySample { side }.into());
+        }
+        let nan = values.iter().filter(|value| value.is_nan()).count();
+        if nan > 0 {
+            return Err(Problem::NanInSample { side, count: nan }.into());
+        }
+    }
+    Ok(())
+}
+
+/// [`Extremes`] of sorted keys.
+fn walk(x: &[u64], y: &[u64]) -> (i128, i128) {
+    let (n, m) = (x.len(), y.len());
+    let (across, up) = (n as i128, m as i128);
+    let (mut i, mut j) = (0, 0);
+    let (mut above, mut below) = (0_i128, 0_i128);
+    let mut look = |i: usize, j: usize, ended: bool| {
+        let gap = if ended { i as i128 * up - j as i128 * across } else { 0 };
+        above = above.max(gap);
+        below = below.max(-gap);
+    };
+    // Random orders make any branch on the comparison a coin toss, so there is none: both heads advance by 0 or 1.
+    while i < n && j < m {
+        let least = x[i].min(y[j]);
+        i += usize::from(x[i] == least);
+        j += usize::from(y[j] == least);
+        let again = x.get(i).is_some_and(|key| *key == least) | y.get(j).is_some_and(|key| *key == least);
+        look(i, j, !again);
+    }
+    // One side is at its end. If a group of equal values is cut, its end is the last place where the gap can grow.
+    if let Some(last) = x[..i].last().max(y[..j].last()) {
+        i += x[i..].iter().take_while(|key| *key == last).count();
+        j += y[j..].iter().take_while(|key| *key == last).count();
+        look(i, j, true);
+    }
+    (above, below)
+}
+
+/// Each distinct value's key with how often either sample has it, ascending.
+fn groups(x: &[u64], y: &[u64], mut see: impl FnMut(u64, u64, u64)) {
+    let (mut i, mut j) = (0, 0);
+    while i < x.len() || j < y.len() {
+        let key = match (x.get(i), y.get(j)) {
+            (Some(a), Some(b)) => *a.min(b),
+            (Some(a), None) => *a,
+            (_, b) => b.copied().unwrap_or(u64::MAX),
+        };
+        let (from_i, from_j) = (i, j);
+        while x.get(i) == Some(&key) {
+            i += 1;
+        }
+        while y.get(j) == Some(&key) {
+            j += 1;
+        }
+        see(key, (i - from_i) as u64, (j - from_j) as u64);
     }
 }
 
@@ -352,9 +467,28 @@ mod tests {
         }
     }
 
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn buckets_find_what_sorting_finds(
+            seed in any::<u64>(), kinds in prop::sample::select(vec![2_u64, 9, 700, 1 << 30]), power in -30_i32..30, shift in 0_u64..3,
+        ) {
+            let mut random = crate::drift::draws::Random::new(seed);
+            let mut draw = |count: usize, shift: u64| -> Vec<f64> {
+                (0..count).map(|_| {
+                    let value = ((random.bits() % kinds + shift) as f64 / kinds as f64 - 0.5).powi(3);
+                    if random.bits().is_multiple_of(5_000) { f64::INFINITY } else { value * f64::from(power).exp2() }
+                }).collect()
+            };
+            let (x, y) = (draw(RADIX + 77, 0), draw(RADIX + 900, shift));
+            let fast = Extremes::new(&x, &y, 1).unwrap();
+            prop_assert_eq!((fast.above, fast.below), walk(&sorted_keys(&x), &sorted_keys(&y)));
+        }
+    }
+
     #[test]
     fn both_zeros_are_one_value() {
-        let samples = Samples::new(&[0.0, -0.0], &[-0.0], 1).unwrap();
-        assert_eq!(samples.kolmogorov_smirnov(Method::Auto).statistic, 0.0);
+        let extremes = Extremes::new(&[0.0, -0.0], &[-0.0], 1).unwrap();
+        assert_eq!(extremes.kolmogorov_smirnov(Method::Auto).statistic, 0.0);
     }
 }
