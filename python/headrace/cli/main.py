@@ -32,7 +32,7 @@ _SECTIONS = {
         "artifacts": Lazy("headrace.cli.artifacts:artifacts", "Show and export artifacts."),
     },
     "Watch": {
-        "profile": Lazy("headrace.cli.drift:profile", "Write what the columns of DATA look like, in a few kilobytes."),
+        "profile": Lazy("headrace.cli.drift:profile", "Write what the columns of DATA look like, in few bytes."),
         "drift": Lazy("headrace.cli.drift:drift", "Say which columns of LIVE changed since REF."),
     },
     "Keep": {
