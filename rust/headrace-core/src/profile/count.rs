@@ -133,8 +133,8 @@ pub(super) fn count_numbers(
     sums: &mut Sums,
     scratch: &mut Scratch,
 ) {
-    if sums.add_near(ruler, tile) {
-        bins.count_finite(tile, cells, scratch);
+    if let Some(extremes) = sums.add_near(ruler, tile) {
+        bins.count_finite(tile, extremes, cells, scratch);
         return;
     }
     let mut finite = [0.0; TILE];
@@ -149,7 +149,9 @@ pub(super) fn count_numbers(
         }
     }
     sums.add_tile(ruler, &finite[..kept]);
-    bins.count_finite(&finite[..kept], cells, scratch);
+    let all = &finite[..kept];
+    let extremes = all.iter().fold((0.0_f64, 0.0_f64), |(least, most), value| (least.min(*value), most.max(*value)));
+    bins.count_finite(all, extremes, cells, scratch);
 }
 
 /// What a column's tiles left open: counters in the scratch, and nulls that were counted as NaN.

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::binning::{Cut, MAX_ATOMS, MAX_CUTS, OrderedBins};
+use super::binning::{Cut, Key, MAX_ATOMS, MAX_CUTS, OrderedBins};
 use super::bytes::{Read, Source, Writer};
 use super::counts::{ColumnCounts, Counts, LaneCounts};
 use super::distinct::{Distinct, REGISTERS};
@@ -291,6 +291,18 @@ fn put_ordered(writer: &mut Writer, bins: &OrderedBins, ruler: Ruler) {
         writer.float(min);
         writer.float(max);
     }
+    match bins.key() {
+        Key::Affine { low, scale } => {
+            writer.byte(0);
+            writer.float(low);
+            writer.float(scale);
+        }
+        Key::Log { center, linear, shift } => {
+            writer.byte(u8::try_from(shift).unwrap_or(63) + 1);
+            writer.float(center);
+            writer.float(linear);
+        }
+    }
     writer.length(bins.cuts().len());
     for cut in bins.cuts() {
         writer.byte(u8::from(cut.atom));
@@ -306,6 +318,16 @@ fn take_ordered(source: &mut Source<'_>) -> Read<LaneBins> {
         0 => None,
         1 => Some((source.finite()?, source.finite()?)),
         _ => return source.wrong("there is more than one range"),
+    };
+    let shift = source.byte()?;
+    let (first, second) = (source.float()?, source.float()?);
+    // Whatever the numbers are, keys do not decrease, and bins do not depend on them.
+    let key = match shift.checked_sub(1) {
+        None if first.is_finite() && second.is_finite() && second >= 0.0 => Key::Affine { low: first, scale: second },
+        Some(shift @ ..64) if first.is_finite() && second.is_normal() && second > 0.0 => {
+            Key::Log { center: first, linear: second, shift: shift.into() }
+        }
+        _ => return source.wrong("a key into the bins is impossible"),
     };
     let cuts = source.list(MAX_CUTS, |source| {
         let atom = source.byte()?;
@@ -326,7 +348,7 @@ fn take_ordered(source: &mut Source<'_>) -> Read<LaneBins> {
     if !(ascending && few && inside) {
         return source.wrong("edges do not ascend within their range");
     }
-    Ok(LaneBins::Ordered(OrderedBins::new(range, cuts), ruler))
+    Ok(LaneBins::Ordered(OrderedBins::new(range, cuts, key), ruler))
 }
 
 fn put_nominal(writer: &mut Writer, bins: &NominalBins) {

@@ -85,48 +85,52 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Adds at most [`TILE`] values, if all are finite and near the center; else adds none and says so.
-    #[must_use]
-    pub(super) fn add_near(&mut self, ruler: Ruler, values: &[f64]) -> bool {
+    /// Adds at most [`TILE`] values and gives the least and the greatest, if all are finite and near the center; else adds
+    /// none.
+    pub(super) fn add_near(&mut self, ruler: Ruler, values: &[f64]) -> Option<(f64, f64)> {
         debug_assert!(values.len() <= TILE);
         let (center, inverse) = (ruler.center, ruler.quantum.recip());
+        let first = values.first().copied().unwrap_or(center);
         let mut sums = [0.0_f64; LANES];
         let mut squares = [0.0_f64; LANES];
-        let mut farthest = [0.0_f64; LANES];
-        let mut add = |some: &[f64; LANES]| {
+        let mut least = [first; LANES];
+        let mut greatest = [first; LANES];
+        let (many, rest) = values.as_chunks::<LANES>();
+        for some in many {
             for lane in 0..LANES {
-                let steps = (some[lane] - center) * inverse;
-                let distance = steps.abs();
-                farthest[lane] = if distance > farthest[lane] { distance } else { farthest[lane] };
-                let whole = (steps + ROUND) - ROUND;
+                let value = some[lane];
+                least[lane] = if value < least[lane] { value } else { least[lane] };
+                greatest[lane] = if value > greatest[lane] { value } else { greatest[lane] };
+                let whole = ((value - center) * inverse + ROUND) - ROUND;
                 sums[lane] += whole;
                 squares[lane] += whole * whole;
             }
-        };
-        let (many, rest) = values.as_chunks::<LANES>();
-        many.iter().for_each(&mut add);
-        if !rest.is_empty() {
-            // The center itself adds nothing.
-            let mut last = [center; LANES];
-            last[..rest.len()].copy_from_slice(rest);
-            add(&last);
         }
-        // A NaN is in the sums, an infinity is far.
+        for &value in rest {
+            least[0] = least[0].min(value);
+            greatest[0] = greatest[0].max(value);
+            let whole = ((value - center) * inverse + ROUND) - ROUND;
+            sums[0] += whole;
+            squares[0] += whole * whole;
+        }
+        // A NaN is in the sums, whatever became of it in the comparisons; an infinity is far.
         let sum: f64 = sums.iter().sum();
-        if sum.is_nan() || farthest.iter().any(|distance| *distance >= NEAR) {
-            return false;
+        let (least, greatest) = (least.into_iter().fold(first, f64::min), greatest.into_iter().fold(first, f64::max));
+        let far = |value: f64| ((value - center) * inverse).abs() >= NEAR;
+        if sum.is_nan() || far(least) || far(greatest) {
+            return None;
         }
-        // Whole numbers below 2^53 in each lane.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, below 2^53")]
+        // Whole numbers of at most 2^53 in each lane.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, at most 2^53")]
         let (sum, square) = (sum as i64, squares.iter().map(|square| *square as u64).sum::<u64>());
         self.sum += i128::from(sum);
         self.low += u128::from(square);
-        true
+        Some((least, greatest))
     }
 
     /// Adds at most [`TILE`] finite values, wherever they are.
     pub(super) fn add_tile(&mut self, ruler: Ruler, values: &[f64]) {
-        if self.add_near(ruler, values) {
+        if self.add_near(ruler, values).is_some() {
             return;
         }
         let inverse = ruler.quantum.recip();
@@ -141,7 +145,7 @@ impl Sums {
             }
         }
         let all = self.add_near(ruler, &near[..count]);
-        debug_assert!(all);
+        debug_assert!(all.is_some());
     }
 
     /// Adds a finite value so many times.

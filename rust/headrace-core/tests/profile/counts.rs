@@ -1,7 +1,7 @@
 //! Counts against brute force.
 #![allow(clippy::float_cmp, clippy::cast_precision_loss, reason = "bins and moments are compared as they are")]
 
-use headrace_core::profile::{Bin, BinnedColumn, Kind};
+use headrace_core::profile::{Bin, BinnedColumn, Kind, Profile};
 use proptest::prelude::*;
 
 use super::{Row, batch, counted, fit, number, options, rows};
@@ -62,6 +62,27 @@ proptest! {
         let finite: Vec<f64> = reference.iter().copied().filter(|value| value.is_finite()).collect();
         prop_assert_eq!(column.moments.0.min, finite.iter().copied().min_by(f64::total_cmp).map(|value| value + 0.0));
         prop_assert_eq!(column.moments.0.max, finite.iter().copied().max_by(f64::total_cmp).map(|value| value + 0.0));
+    }
+
+    #[test]
+    fn continuous_numbers_of_any_spread_are_in_their_bins(
+        units in prop::collection::vec(-1.0..1.0_f64, 300..700), spread in 0.0..40.0_f64, wide in 1.0..1.5_f64,
+    ) {
+        // Few values are there twice, so there are no atoms; from nearly uniform to very skewed.
+        let reference: Vec<f64> = units.iter().map(|unit| unit.signum() * (unit.abs() * spread).exp_m1()).collect();
+        let rows = |values: &[f64]| values.iter().map(|value| row(Some(*value))).collect::<Vec<_>>();
+        let profile = fit(&batch(&rows(&reference), 0), &[], &options(false), 1);
+        let mut live: Vec<f64> = reference.iter().map(|value| value * wide).collect();
+        for bin in &profile.binned(&profile.window()).unwrap()[0].bins {
+            if let Bin::Interval { low, high } = bin {
+                live.extend([low.next_down(), *low, low.next_up(), high.next_down(), *high, high.next_up()]);
+            }
+        }
+        let column = &profile.binned(&counted(&profile, &batch(&rows(&live), 0), &[], 1)).unwrap()[0];
+        prop_assert_eq!(&column.reference, &expected(column, &reference));
+        prop_assert_eq!(&column.live, &expected(column, &live));
+        let read = Profile::from_bytes(&profile.to_bytes()).unwrap();
+        prop_assert_eq!(&profile.binned(&counted(&read, &batch(&rows(&live), 0), &[], 1)).unwrap()[0], column);
     }
 
     #[test]
