@@ -132,7 +132,7 @@ impl OrderedBins {
         }
     }
 
-    /// Counts finite values that lie between these extremes.
+    /// Counts finite values that lie within these bounds.
     pub(super) fn count_finite(&self, values: &[f64], extremes: (f64, f64), cells: &mut [u64], scratch: &mut Scratch) {
         let one_by_one = |cells: &mut [u64]| {
             for &value in values {
@@ -151,7 +151,13 @@ impl OrderedBins {
             match self.lookup.key {
                 Key::Affine { low, scale } => {
                     let scale = scale * FRACTIONS;
-                    pass_packed(packed, values, counts, |x| affine(x, low, scale, LAST_FINE));
+                    let mut fine = [0_u64; TILE];
+                    for tile in values.chunks(TILE) {
+                        for (slot, value) in fine.iter_mut().zip(tile) {
+                            *slot = affine(*value, low, scale, LAST_FINE);
+                        }
+                        pass_packed(packed, &fine[..tile.len()], counts, |fine| fine);
+                    }
                 }
                 Key::Log { center, linear, shift } => {
                     let shift = shift - FRACTION_BITS;
@@ -273,13 +279,13 @@ impl Default for Scratch {
 
 /// Bins and boundaries by the low bits of a key: `(entry + fraction) >> FRACTION_BITS` is the bin.
 #[inline]
-fn pass_packed(
+fn pass_packed<T: Copy>(
     packed: &[u32; KEYS],
-    values: &[f64],
+    values: &[T],
     counts: &mut [[u32; MAX_CELLS]; 4],
-    fine: impl Fn(f64) -> u64 + Copy,
+    fine: impl Fn(T) -> u64 + Copy,
 ) {
-    let bin = |value: f64| {
+    let bin = |value: T| {
         let fine = fine(value);
         let entry = packed[low_bits(fine >> FRACTION_BITS) & KEY_MASK];
         low_bits((u64::from(entry) + (fine & FRACTION_MASK)) >> FRACTION_BITS) & CELL_MASK

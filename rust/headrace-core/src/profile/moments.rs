@@ -85,39 +85,35 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Adds at most [`TILE`] values and gives the least and the greatest, if all are finite and near the center; else adds
-    /// none.
+    /// Adds at most [`TILE`] values and gives bounds of them, if all are finite and near the center; else adds none.
     pub(super) fn add_near(&mut self, ruler: Ruler, values: &[f64]) -> Option<(f64, f64)> {
         debug_assert!(values.len() <= TILE);
         let (center, inverse) = (ruler.center, ruler.quantum.recip());
-        let first = values.first().copied().unwrap_or(center);
         let mut sums = [0.0_f64; LANES];
         let mut squares = [0.0_f64; LANES];
-        let mut least = [first; LANES];
-        let mut greatest = [first; LANES];
-        let (many, rest) = values.as_chunks::<LANES>();
-        for some in many {
+        let mut farthest = [0.0_f64; LANES];
+        let mut add = |some: &[f64; LANES]| {
             for lane in 0..LANES {
-                let value = some[lane];
-                least[lane] = if value < least[lane] { value } else { least[lane] };
-                greatest[lane] = if value > greatest[lane] { value } else { greatest[lane] };
-                let whole = ((value - center) * inverse + ROUND) - ROUND;
+                let steps = (some[lane] - center) * inverse;
+                let distance = steps.abs();
+                farthest[lane] = if distance > farthest[lane] { distance } else { farthest[lane] };
+                let whole = (steps + ROUND) - ROUND;
                 sums[lane] += whole;
                 squares[lane] += whole * whole;
             }
+        };
+        let (many, rest) = values.as_chunks::<LANES>();
+        many.iter().for_each(&mut add);
+        if !rest.is_empty() {
+            // The center itself adds nothing.
+            let mut last = [center; LANES];
+            last[..rest.len()].copy_from_slice(rest);
+            add(&last);
         }
-        for &value in rest {
-            least[0] = least[0].min(value);
-            greatest[0] = greatest[0].max(value);
-            let whole = ((value - center) * inverse + ROUND) - ROUND;
-            sums[0] += whole;
-            squares[0] += whole * whole;
-        }
-        // A NaN is in the sums, whatever became of it in the comparisons; an infinity is far.
+        // A NaN is in the sums, an infinity is far.
         let sum: f64 = sums.iter().sum();
-        let (least, greatest) = (least.into_iter().fold(first, f64::min), greatest.into_iter().fold(first, f64::max));
-        let far = |value: f64| ((value - center) * inverse).abs() >= NEAR;
-        if sum.is_nan() || far(least) || far(greatest) {
+        let farthest = farthest.into_iter().fold(0.0, f64::max);
+        if sum.is_nan() || farthest >= NEAR {
             return None;
         }
         // Whole numbers of at most 2^53 in each lane.
@@ -125,7 +121,9 @@ impl Sums {
         let (sum, square) = (sum as i64, squares.iter().map(|square| *square as u64).sum::<u64>());
         self.sum += i128::from(sum);
         self.low += u128::from(square);
-        Some((least, greatest))
+        // A step more than enough for what the differences were rounded by.
+        let reach = (farthest + 1.0) * ruler.quantum + center.abs() * 1e-15;
+        Some((center - reach, center + reach))
     }
 
     /// Adds at most [`TILE`] finite values, wherever they are.
