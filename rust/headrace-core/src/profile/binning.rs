@@ -166,8 +166,8 @@ impl OrderedBins {
             }
             // What lies outside the range was taken for the first or the last interval.
             if extremes.0 < range.0 || extremes.1 > range.1 {
-                let outside = |is: &dyn Fn(f64) -> bool| values.iter().filter(|value| is(**value)).count() as u64;
-                let (below, above) = (outside(&|value| value < range.0), outside(&|value| value > range.1));
+                let below = values.iter().map(|value| u64::from(*value < range.0)).sum::<u64>();
+                let above = values.iter().map(|value| u64::from(*value > range.1)).sum::<u64>();
                 let last = self.bins.len();
                 for (inner, outer, count) in [(2, 1, below), (last - 1, last, above)] {
                     cells[inner] = cells[inner].wrapping_sub(count);
