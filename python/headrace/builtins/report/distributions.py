@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BARS = 40
-MOST_CATEGORIES = 12
+MOST_CATEGORIES, FEW_CATEGORIES = 12, 4
+_SMALL = 0.01
 MOST_ATOMS = 24
 _TAIL = 0.005
 _SPECIAL = {"null": "missing", "nan": "NaN", "inf": "infinite", "-inf": "minus infinite"}
@@ -63,14 +64,16 @@ def bars(bins: Sequence[Bin], kind: str) -> Bars | None:
 def _nominal(shares: list[tuple[Bin, float, float]]) -> Bars:
     named = [(b.category or "", p, q) for b, p, q in shares if b.bin == "category"]
     named.sort(key=lambda one: (-max(one[1], one[2]), one[0]))
-    rest = named[MOST_CATEGORIES:]
+    large = sum(max(p, q) >= _SMALL for _, p, q in named)  # bars of no length tell nothing
+    count = min(MOST_CATEGORIES, max(large, FEW_CATEGORIES))
+    rest = named[count:]
     other = [one for one in shares if one[0].bin == "other"]
     apart = [(f"{len(rest):,} more" if rest else "others", *_sums(rest, other))] if rest or _any(other) else []
     for kind, label in (("unseen", "not in the reference"), ("null", "missing")):
         found = [one for one in shares if one[0].bin == kind]
         if _any(found):
             apart.append((label, *_sums(found)))
-    shown = named[:MOST_CATEGORIES]
+    shown = named[:count]
     return Bars(None, [n for n, _, _ in shown], [p for _, p, _ in shown], [q for _, _, q in shown], apart)
 
 

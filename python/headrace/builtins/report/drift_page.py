@@ -134,7 +134,7 @@ def _over_time(report: DriftReport, periods: Sequence[tuple[str, int, DriftRepor
             notes.append(f"The last {MOST_PERIODS} of {len(periods)} periods.")
         if len(order) > MOST_COLUMNS:
             notes.append(f"The first {MOST_COLUMNS} of {len(order)} columns.")
-        caption = " ".join(["The darker, the larger the change from the reference.", *notes])
+        caption = " ".join(["The stronger the colour, the larger the change from the reference.", *notes])
         figure = h(
             "figure", h("div", h("div", picture, style="min-width:760px"), class_="wide"), h("figcaption", caption)
         )
