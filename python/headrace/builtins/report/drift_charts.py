@@ -24,7 +24,7 @@ _CELL = 0.30
 def over_time(
     periods: Sequence[tuple[str, int, DriftReport]], columns: Sequence[str], *, name: str = "heat"
 ) -> Html | None:
-    """A heat map: a row a column, ranked; a cell a period; orange where it drifted, the stronger the more it changed."""
+    """A heat map: a row a column, ranked; a cell a period; orange is drift, and strong is much."""
     shown, names = periods[-MOST_PERIODS:], columns[:MOST_COLUMNS]
     if not shown or not names:
         return None
