@@ -130,7 +130,7 @@ def drift_compare(
     *,
     segment: int | None = None,
     columns: list[str] | None = None,
-    without: list[str] = [],  # noqa: B006  # as it is shown
+    without: list[str] = ...,  # noqa: B006  # as it is shown
 ) -> list[dict[str, Any]]: ...
 def drift_compare_counts(columns: list[dict[str, Any]], asked: dict[str, Any]) -> list[dict[str, Any]]: ...
 def drift_counts(
