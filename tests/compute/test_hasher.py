@@ -178,7 +178,7 @@ def test_odd_objects():
         ("string", [["a"], [None]]),
         ("string", 5),
     ],
-    ids=lambda value: repr(value)[:30],
+    ids=lambda value: repr(value).partition(" object at")[0][:30],
 )
 def test_the_same_class_of_error(input_type, rows):
     rows = list(rows) if not isinstance(rows, (list, int, str)) else rows

@@ -31,7 +31,7 @@ def cases():
             yield pytest.param(name, arguments, id=f"{name}-{number}")
 
 
-@pytest.mark.parametrize(("name", "arguments"), cases())
+@pytest.mark.parametrize(("name", "arguments"), list(cases()))
 def test_of_sklearn(name, arguments, monkeypatch):
     if name in LEFT_OUT:
         pytest.skip(LEFT_OUT[name])
