@@ -2,6 +2,11 @@
 
 use crate::error::{Error, Result};
 
+/// After so many rows it is foreseen how long the others are.
+const SAMPLE: usize = 64;
+/// Room for so many times what there is.
+const BOLDEST: usize = 256;
+
 /// Compressed sparse rows. Row `r` is `indices[indptr[r]..indptr[r + 1]]` with the values of `data` beside them. Indices
 /// ascend strictly within a row; a value may be zero (values that cancelled each other stay).
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +41,32 @@ impl<T> Csr<T> {
             let _ = self.data.try_reserve_exact(values);
         }
         let _ = self.indptr.try_reserve(rows);
+    }
+
+    /// Makes room, now and then, for `more` rows as long as those before: a vector that grows by itself touches, copies
+    /// and gives back about twice the memory, which takes as long as it takes to fill it. What nothing is written to
+    /// costs nothing; [`Csr::shrink`] gives it back.
+    pub fn foresee(&mut self, more: usize) {
+        let (rows, values) = (self.rows(), self.data.len());
+        if rows < SAMPLE || !rows.is_power_of_two() {
+            return;
+        }
+        // A quarter for luck; a first row that is longer than all others together must not ask for the moon.
+        let expected = (values / rows + 1).saturating_mul(more);
+        let room = (expected + expected / 4).min(values.saturating_mul(BOLDEST));
+        if self.data.capacity() - values < expected {
+            self.reserve(room, more);
+        }
+    }
+
+    /// Gives back what [`Csr::foresee`] asked for in vain, if it is much: memory that was never written to is none,
+    /// and an allocator that gets back what it gave has it at hand when the next matrix asks for the same.
+    pub fn shrink(&mut self) {
+        if self.data.capacity() / 2 > self.data.len() {
+            self.indices.shrink_to_fit();
+            self.data.shrink_to_fit();
+            self.indptr.shrink_to_fit();
+        }
     }
 
     /// Parts, one after the other.
@@ -124,6 +155,25 @@ mod tests {
             let parts = vec![make(&rows[..cut]), make(&rows[cut..])];
             prop_assert_eq!(Csr::concat(parts, 256).unwrap(), make(&rows));
         }
+    }
+
+    #[test]
+    fn room_that_is_foreseen_changes_no_row() {
+        let (mut foreseen, mut grown) = (Csr::new(256), Csr::new(256));
+        for row in 0..1000_usize {
+            let entries = vec![(7, 1.0); row % 3];
+            foreseen.push_row(&mut entries.clone()).unwrap();
+            grown.push_row(&mut entries.clone()).unwrap();
+            foreseen.foresee(999 - row);
+            if row == SAMPLE {
+                assert!(foreseen.data.capacity() >= 600 && foreseen.indices.capacity() >= 600);
+            }
+        }
+        assert_eq!(foreseen, grown);
+        foreseen.data.reserve_exact(9000);
+        foreseen.shrink();
+        assert_eq!(foreseen, grown);
+        assert!(foreseen.data.capacity() < 2 * foreseen.data.len());
     }
 
     #[test]

@@ -9,8 +9,14 @@ type Key = u32;
 const SORTED: usize = 1024;
 const BUCKET_BITS: u32 = 8;
 const BUCKETS: usize = 1 << BUCKET_BITS;
-/// Fewer keys than this are not worth the buckets.
+/// Fewer keys than this are not worth so many buckets, ...
 const FEW: usize = 48;
+const FEW_BUCKET_BITS: u32 = 6;
+const FEW_BUCKETS: usize = 1 << FEW_BUCKET_BITS;
+/// ... and fewer than this are not worth any.
+const TINY: usize = 8;
+/// A one in each 16 bits.
+const LANES: u64 = 0x0001_0001_0001_0001;
 /// A bucket with more than this is not sorted by insertion.
 const FULL: u16 = 64;
 
@@ -125,32 +131,17 @@ fn make_room(columns: &mut Vec<i32>, sums: &mut Vec<i64>, keys: usize) {
 
 /// The keys in ascending order. They are hashes, so their highest bits spread them over buckets nearly evenly, and what
 /// is left to do within the buckets is little.
+#[inline]
 fn sort<'a>(keys: &'a mut [Key], sorted: &'a mut [Key; SORTED], columns: Columns) -> &'a [Key] {
-    if keys.len() < FEW {
+    let spread = match keys.len() {
+        0..TINY => false,
+        TINY..FEW => spread::<FEW_BUCKETS>(keys, sorted, columns.shift + BUCKET_BITS - FEW_BUCKET_BITS),
+        _ => spread::<BUCKETS>(keys, sorted, columns.shift),
+    };
+    if !spread {
+        // Very few; or many of one word, or somebody who chose them so.
         keys.sort_unstable();
         return keys;
-    }
-    let bucket = |key: Key| (key >> columns.shift) as usize & (BUCKETS - 1);
-    let mut starts = [0_u16; BUCKETS];
-    for key in &*keys {
-        starts[bucket(*key)] += 1;
-    }
-    let (mut next, mut fullest) = (0, 0);
-    for start in &mut starts {
-        let count = *start;
-        fullest = fullest.max(count);
-        *start = next;
-        next += count;
-    }
-    if fullest > FULL {
-        // Many of one word, or somebody who chose them so.
-        keys.sort_unstable();
-        return keys;
-    }
-    for key in &*keys {
-        let place = &mut starts[bucket(*key)];
-        sorted[usize::from(*place) & (SORTED - 1)] = *key;
-        *place += 1;
     }
     let sorted = &mut sorted[..keys.len()];
     for end in 1..sorted.len() {
@@ -163,6 +154,37 @@ fn sort<'a>(keys: &'a mut [Key], sorted: &'a mut [Key; SORTED], columns: Columns
         sorted[at] = key;
     }
     sorted
+}
+
+/// Copies the keys bucket by bucket, or says no if a bucket would be too full.
+#[inline]
+#[allow(clippy::cast_possible_truncation, reason = "a lane of a word has 16 bits")]
+fn spread<const BUCKETS: usize>(keys: &[Key], sorted: &mut [Key; SORTED], shift: u32) -> bool {
+    let bucket = |key: Key| (key >> shift) as usize & (BUCKETS - 1);
+    let mut starts = [0_u16; BUCKETS];
+    for key in keys {
+        starts[bucket(*key)] += 1;
+    }
+    if starts.iter().any(|count| *count > FULL) {
+        return false;
+    }
+    // Each count becomes the sum of those before it. Four at a time: a product adds up the lanes of a word.
+    let mut before = 0_u64;
+    for four in starts.as_chunks_mut::<4>().0 {
+        let counts = four.iter().rev().fold(0, |word, count| word << 16 | u64::from(*count));
+        let sums = counts.wrapping_mul(LANES);
+        let places = (sums << 16).wrapping_add(before.wrapping_mul(LANES));
+        for (place, lane) in four.iter_mut().zip(0..) {
+            *place = (places >> (16 * lane)) as u16;
+        }
+        before += sums >> 48;
+    }
+    for key in keys {
+        let place = &mut starts[bucket(*key)];
+        sorted[usize::from(*place) & (SORTED - 1)] = *key;
+        *place += 1;
+    }
+    true
 }
 
 /// Adds up what falls on one column, and says how many there are. Whether the next key has the same column is not to be

@@ -52,7 +52,9 @@ impl Grams {
         }
         let Scratch { text: lower, stripped, words, tokens, bounds } = scratch;
         if self.analyzer == Analyzer::Word && self.accents.is_none() {
-            words.read(text, self.lowercase, self.keep_marks);
+            if self.keep_marks || !words.read_in_place(text, self.lowercase) {
+                words.read(text, self.lowercase, self.keep_marks);
+            }
             self.each_word(words, tokens, found);
             return;
         }

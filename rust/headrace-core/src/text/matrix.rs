@@ -99,9 +99,12 @@ impl Vectorizer {
     fn part<T: Value>(&self, texts: &(impl Documents + ?Sized), rows: Range<usize>) -> Result<Csr<T>> {
         let mut scratch = Scratch::default();
         let mut made = Csr::new(self.columns());
+        let end = rows.end;
         for row in rows {
             self.push(&texts.text(row)?, &mut scratch, &mut made)?;
+            made.foresee(end - row - 1);
         }
+        made.shrink();
         Ok(made)
     }
 }

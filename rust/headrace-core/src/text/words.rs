@@ -90,6 +90,59 @@ impl Words {
         (self.length, self.is_ascii) = (written, false);
     }
 
+    /// [`Words::read`] without marks that go on with words, a block at a time, where lower case lies on the bytes of what
+    /// it is the lower case of; says no if it does not, and then nothing is read. ASCII is done as if there were nothing
+    /// else, then each other character by itself: none has to wait for the one before it.
+    pub(super) fn read_in_place(&mut self, text: &str, lowercase: bool) -> bool {
+        let bytes = text.as_bytes();
+        self.read_ascii(bytes, lowercase);
+        self.is_ascii = false;
+        let pairs = &**PAIRS;
+        let mut carried = 0;
+        for (number, (block, mask)) in bytes.chunks(64).zip(&mut self.mask).enumerate() {
+            let (mut leads, mut found) = (leads(block), std::mem::take(&mut carried));
+            while leads != 0 {
+                let offset = leads.trailing_zeros();
+                leads &= leads - 1;
+                let at = 64 * number + offset as usize;
+                // Not from the copy: what was just written would have to be waited for.
+                let window = window(bytes, at);
+                let bits;
+                if window & 0xE0 == 0xC0 {
+                    let pair = pairs[(window & 0x1F) as usize][(window >> 8 & 0x3F) as usize];
+                    let mut lower = pair.lower.to_le_bytes();
+                    if pair.is_special && lowercase {
+                        let Some(special) = special_pair(text, at, window) else { return false };
+                        lower = special;
+                    }
+                    if lowercase && let Some(place) = self.text[at..].first_chunk_mut::<2>() {
+                        *place = lower;
+                    }
+                    bits = if pair.is_word { 0b11 } else { 0 };
+                } else {
+                    let (code, length) = decode(window);
+                    let class = class_of(code);
+                    if lowercase & !class.is_lower() {
+                        let (lower, size) = encode(lower_of(text, at, code, class));
+                        if size != length {
+                            return false;
+                        }
+                        self.text[at..at + size].copy_from_slice(&lower.to_le_bytes()[..size]);
+                    }
+                    bits = if class.is_word() { (1 << length) - 1 } else { 0 };
+                }
+                found |= bits << offset;
+                // Shifted twice because a shift by 64 is none.
+                carried |= bits >> 1 >> (63 - offset);
+            }
+            *mask |= found;
+        }
+        if let Some(mask) = self.mask.get_mut(bytes.len().div_ceil(64)) {
+            *mask |= carried;
+        }
+        true
+    }
+
     /// Marks the words of ASCII text, which becomes lower case if it should, in one pass.
     pub(super) fn read_ascii(&mut self, text: &[u8], lowercase: bool) {
         self.make_room(text.len());
@@ -121,23 +174,25 @@ impl Words {
     pub(super) fn each(&mut self, mut found: impl FnMut(&[u8], usize, usize)) {
         let Self { text, length, mask, edges, is_ascii } = self;
         let (text, is_ascii) = (&text[..], *is_ascii);
-        edges.clear();
-        let (mut before, mut base) = (0, 0);
+        edges.resize(64 * SEGMENT + 2, 0);
+        let (mut before, mut base, mut marked) = (0, 0, 0);
         let last = mask.len().div_ceil(SEGMENT);
         for (number, segment) in (1..).zip(mask.chunks(SEGMENT)) {
             for word in segment {
                 let mut changes = word ^ (word << 1 | before);
                 before = word >> 63;
                 while changes != 0 {
-                    edges.push(base + changes.trailing_zeros() as usize);
+                    edges[marked] = base + changes.trailing_zeros() as usize;
+                    marked += 1;
                     changes &= changes - 1;
                 }
                 base += 64;
             }
-            if number == last && edges.len() % 2 == 1 {
-                edges.push(*length);
+            if number == last && marked % 2 == 1 {
+                edges[marked] = *length;
+                marked += 1;
             }
-            let (spans, open) = edges.as_chunks_mut::<2>();
+            let (spans, open) = edges[..marked].as_chunks_mut::<2>();
             let mut kept = 0;
             for index in 0..spans.len() {
                 let [start, end] = spans[index];
@@ -150,9 +205,9 @@ impl Words {
                 found(text, *start, *end);
             }
             // A word may go on in the next segment.
-            let open = open.first().copied();
-            edges.clear();
-            edges.extend(open);
+            marked = open.len();
+            let open = open.first().copied().unwrap_or(0);
+            edges[0] = open;
         }
     }
 }
@@ -186,6 +241,36 @@ static PAIRS: LazyLock<Box<[[Pair; 64]; 32]>> = LazyLock::new(|| {
     }
     pairs
 });
+
+/// The lower case of a character of two bytes that the table does not know, if it has two bytes as well.
+#[cold]
+fn special_pair(text: &str, at: usize, window: u64) -> Option<[u8; 2]> {
+    let (code, _) = decode(window);
+    let (lower, length) = encode(lower_of(text, at, code, class_of(code)));
+    if length != 2 || code == CAPITAL_DOTTED_I {
+        return None;
+    }
+    lower.to_le_bytes().first_chunk::<2>().copied()
+}
+
+/// A bit for each byte that begins a character of more than one.
+#[inline]
+fn leads(block: &[u8]) -> u64 {
+    let (eights, rest) = block.as_chunks::<8>();
+    let mut last = [0; 8];
+    last[..rest.len()].copy_from_slice(rest);
+    let (mut leads, mut shift) = (0, 0);
+    for eight in eights {
+        let eight = u64::from_le_bytes(*eight);
+        leads |= gather(eight & eight << 1 & HIGH) << shift;
+        shift += 8;
+    }
+    if !rest.is_empty() {
+        let eight = u64::from_le_bytes(last);
+        leads |= gather(eight & eight << 1 & HIGH) << shift;
+    }
+    leads
+}
 
 /// Bits, appended.
 struct Marks<'a> {
@@ -364,6 +449,28 @@ mod tests {
             words.read(&text, true, keep_marks);
             prop_assert_eq!(&words.text()[..lower.len()], lower.as_bytes());
             prop_assert_eq!(found(&mut words), reference(&lower, keep_marks));
+        }
+
+        #[test]
+        fn in_place_or_not(
+            text in prop_oneof!["\\PC{0,100}", "[A-Zİ Σσß\u{301}éÉȺǅ.ⅧⒶＡ日𐐀𝒳🚀]{0,200}", "[aЖж Éσ日𐐨]{0,200}"],
+            lowercase: bool,
+        ) {
+            let same = if lowercase {
+                let mut lower = String::new();
+                push_lower(&text, &mut lower);
+                lower
+            } else {
+                text.clone()
+            };
+            let mut words = Words::default();
+            if words.read_in_place(&text, lowercase) {
+                prop_assert_eq!(&words.text()[..same.len()], same.as_bytes());
+                prop_assert_eq!(found(&mut words), reference(&same, false));
+            } else {
+                let changes = |c: char| c == 'İ' || c.to_lowercase().map(char::len_utf8).sum::<usize>() != c.len_utf8();
+                prop_assert!(text.chars().any(changes), "{:?} was refused", text);
+            }
         }
 
         #[test]
