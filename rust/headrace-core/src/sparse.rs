@@ -53,7 +53,7 @@ impl<T> Csr<T> {
         }
         // A quarter for luck; a first row that is longer than all others together must not ask for the moon.
         let expected = (values / rows + 1).saturating_mul(more);
-        let room = (expected + expected / 4).min(values.saturating_mul(BOLDEST));
+        let room = expected.saturating_add(expected / 4).min(values.saturating_mul(BOLDEST));
         if self.data.capacity() - values < expected {
             self.reserve(room, more);
         }
