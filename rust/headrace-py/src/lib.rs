@@ -10,6 +10,7 @@ mod error;
 mod frame;
 mod hash;
 mod hasher;
+mod memory;
 mod plan;
 mod profile;
 mod text;
