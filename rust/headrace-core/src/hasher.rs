@@ -21,6 +21,7 @@ mod bare;
 mod block;
 mod census;
 mod column;
+mod memo;
 mod network;
 mod problem;
 mod rows;
@@ -94,11 +95,20 @@ pub struct Options {
 pub trait Value: Copy + Send + Sync + fmt::Debug + AddAssign + PartialEq + 'static {
     /// The nearest to `value`.
     fn of(value: f64) -> Self;
+
+    /// 1, or -1 if the lowest bit of `sign` is set.
+    fn one(sign: u32) -> Self;
 }
 
 impl Value for f64 {
     fn of(value: f64) -> Self {
         value
+    }
+
+    // By its bits: no conversion, and no arithmetic.
+    #[inline]
+    fn one(sign: u32) -> Self {
+        Self::from_bits(1_f64.to_bits() | (u64::from(sign) << 63))
     }
 }
 
@@ -106,6 +116,11 @@ impl Value for f32 {
     #[allow(clippy::cast_possible_truncation, reason = "rounds to the nearest, as numpy does")]
     fn of(value: f64) -> Self {
         value as Self
+    }
+
+    #[inline]
+    fn one(sign: u32) -> Self {
+        Self::from_bits(1_f32.to_bits() | (sign << 31))
     }
 }
 

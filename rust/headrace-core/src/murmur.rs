@@ -83,7 +83,8 @@ impl Prefix {
     /// [`Prefix::hash`] of at most twelve bytes, without a branch: `low` and `high` are the bytes, little-endian and
     /// zero beyond `length`. `BLOCKS` is at least the number of blocks that `length` and what is pending can fill.
     #[must_use]
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call a value takes as long as the hash")]
     pub fn hash_short<const BLOCKS: usize>(self, low: u64, high: u64, length: u32) -> i32 {
         debug_assert!(length <= 12 && (self.pending_bytes + length) / 4 <= BLOCKS as u32);
         let shift = 8 * self.pending_bytes;

@@ -7,6 +7,7 @@
 )]
 
 mod hash;
+mod hasher;
 mod plan;
 mod profile;
 mod text;

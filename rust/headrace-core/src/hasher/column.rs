@@ -15,6 +15,7 @@ use arrow_buffer::{ArrowNativeType as _, NullBuffer};
 use arrow_schema::{DataType, Field};
 use arrow_select::take::{TakeOptions, take};
 
+use super::memo::Memo;
 use super::scheme::{ABSENT, Key, Role, Scheme};
 use super::strings::{self, Fault};
 use super::text::{self, Style};
@@ -80,6 +81,8 @@ pub(super) struct Filled {
     pub(super) values: Vec<f64>,
     /// Of lists: where the items of each row are.
     pub(super) spans: Option<Vec<Range<usize>>>,
+    /// Of short strings, from block to block: one column's always.
+    memo: Memo,
 }
 
 impl Filled {
@@ -318,21 +321,24 @@ impl Maker<'_> {
     /// Items that lie in any order, and perhaps more than once, are laid out in the order of the rows first.
     fn list_views<O: OffsetSizeTrait>(&self, lists: &GenericListViewArray<O>) -> Result<Reader, Trouble> {
         let outside = || Fault::Damaged("a list ends outside its items");
-        let (mut spans, mut order) = (Vec::with_capacity(lists.len()), Vec::new());
+        let (mut spans, mut total) = (Vec::with_capacity(lists.len()), 0);
+        let mut shown = Vec::with_capacity(lists.len());
         for row in 0..lists.len() {
-            let begin = order.len();
+            let begin: usize = total;
             if lists.is_valid(row) {
                 let start = lists.value_offsets()[row].to_usize().ok_or_else(outside)?;
                 let length = lists.value_sizes()[row].to_usize().ok_or_else(outside)?;
                 let end = start.checked_add(length).filter(|end| *end <= lists.values().len()).ok_or_else(outside)?;
-                let total = begin + length;
-                if i32::try_from(total).is_err() {
-                    return Err(Trouble::TooMany(total));
-                }
-                order.extend(start as u64..end as u64);
+                shown.push(start as u64..end as u64);
+                total = total.saturating_add(length);
             }
-            spans.push(begin..order.len());
+            spans.push(begin..total);
         }
+        // Lists may show the same items over and over: a small frame can have more values than memory holds.
+        if i32::try_from(total).is_err() {
+            return Err(Trouble::TooMany(total));
+        }
+        let order: Vec<u64> = shown.into_iter().flatten().collect();
         let items = take(lists.values(), &UInt64Array::from(order), None).map_err(|_| outside())?;
         self.lists(spans, &items)
     }
@@ -424,7 +430,7 @@ impl Plain {
     fn fill(&self, rows: Range<usize>, out: &mut Filled) -> Result<(), Fault> {
         match self.kind {
             Kind::Absent => out.keys.resize(rows.len(), ABSENT),
-            Kind::Strings => self.strings(rows, &mut out.keys)?,
+            Kind::Strings => self.strings(rows, &mut out.memo, &mut out.keys)?,
             Kind::Written => {
                 out.keys.resize(rows.len(), ABSENT);
                 let keys = &mut out.keys;
@@ -457,15 +463,17 @@ impl Plain {
         Ok(())
     }
 
-    fn strings(&self, rows: Range<usize>, out: &mut Vec<Key>) -> Result<(), Fault> {
+    fn strings(&self, rows: Range<usize>, memo: &mut Memo, out: &mut Vec<Key>) -> Result<(), Fault> {
         let (array, scheme) = (&self.array, &self.scheme);
         match array.data_type() {
-            DataType::Utf8 => strings::offset(array.as_string::<i32>(), rows, scheme, true, out),
-            DataType::LargeUtf8 => strings::offset(array.as_string::<i64>(), rows, scheme, true, out),
-            DataType::Utf8View => strings::viewed(array.as_byte_view::<StringViewType>(), rows, scheme, true, out),
-            DataType::Binary => strings::offset(array.as_binary::<i32>(), rows, scheme, false, out),
-            DataType::LargeBinary => strings::offset(array.as_binary::<i64>(), rows, scheme, false, out),
-            _ => strings::viewed(array.as_byte_view::<BinaryViewType>(), rows, scheme, false, out),
+            DataType::Utf8 => strings::offset(array.as_string::<i32>(), rows, scheme, true, memo, out),
+            DataType::LargeUtf8 => strings::offset(array.as_string::<i64>(), rows, scheme, true, memo, out),
+            DataType::Utf8View => {
+                strings::viewed(array.as_byte_view::<StringViewType>(), rows, scheme, true, memo, out)
+            }
+            DataType::Binary => strings::offset(array.as_binary::<i32>(), rows, scheme, false, memo, out),
+            DataType::LargeBinary => strings::offset(array.as_binary::<i64>(), rows, scheme, false, memo, out),
+            _ => strings::viewed(array.as_byte_view::<BinaryViewType>(), rows, scheme, false, memo, out),
         }
     }
 }

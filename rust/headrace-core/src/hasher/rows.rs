@@ -1,6 +1,6 @@
 //! Rows that come value by value, as from objects of Python.
 
-use super::scheme::{Role, Scheme, column_of, sign_of, signed};
+use super::scheme::{Role, Scheme, column_of, signed};
 use super::text::{java_f32, java_f64};
 use super::{Mode, Options, Value};
 use crate::error::Result;
@@ -70,7 +70,7 @@ impl<'a, T: Value> Rows<'a, T> {
     /// A token: a feature without a name whose value is 1.
     pub fn token(&mut self, token: &[u8]) {
         let key = Scheme::new(self.options, &[], Role::Token).key(token);
-        self.entries.push((column_of(key), T::of(sign_of(key))));
+        self.entries.push((column_of(key), T::one(key)));
     }
 
     /// Ends the row.
@@ -100,7 +100,7 @@ impl<'a, T: Value> Rows<'a, T> {
 
     fn category(&mut self, name: &[u8], value: &[u8]) {
         let key = Scheme::new(self.options, name, Role::Category).key(value);
-        self.entries.push((column_of(key), T::of(sign_of(key))));
+        self.entries.push((column_of(key), T::one(key)));
     }
 
     fn number(&mut self, name: &[u8], number: f64) {

@@ -20,12 +20,6 @@ pub(super) fn column_of(key: Key) -> i32 {
     (key >> 1) as i32
 }
 
-/// 1 or -1.
-#[inline]
-pub(super) fn sign_of(key: Key) -> f64 {
-    1.0 - 2.0 * f64::from(key & 1)
-}
-
 /// `value` with the key's sign. Negated and not multiplied, so that NaN turns its sign as scikit-learn's does.
 #[inline]
 pub(super) fn signed(value: f64, key: Key) -> f64 {
@@ -83,7 +77,7 @@ impl Fold {
 }
 
 /// The key of what follows some first bytes.
-pub(super) trait Keys: Sync {
+pub(super) trait Keys: Clone + Sync {
     fn key(&self, bytes: &[u8]) -> Key;
 
     /// How many bytes wait for a block.
@@ -111,7 +105,8 @@ impl Keys for Murmur {
         self.prefix.waiting()
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call a value takes as long as the hash")]
     #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
     fn short<const BLOCKS: usize>(&self, bytes: u128, length: u32) -> Key {
         self.fold.key(self.prefix.hash_short::<BLOCKS>(bytes as u64, (bytes >> 64) as u64, length))
@@ -134,7 +129,8 @@ impl Keys for Bare {
         0
     }
 
-    #[inline]
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "a call a value takes as long as the hash")]
     #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
     fn short<const BLOCKS: usize>(&self, bytes: u128, length: u32) -> Key {
         self.prefix.hash_short::<BLOCKS>(bytes as u64, (bytes >> 64) as u64, length).cast_unsigned()

@@ -8,6 +8,7 @@ use arrow_array::{Array as _, GenericByteArray, GenericByteViewArray, types::Byt
 use arrow_buffer::{ArrowNativeType as _, Buffer, NullBuffer};
 use std::ops::Range;
 
+use super::memo::Memo;
 use super::scheme::{ABSENT, Key, Keys, Scheme};
 
 /// What a view holds itself, and what the branchless hash takes.
@@ -52,11 +53,12 @@ pub(super) fn viewed<T: ByteViewType>(
     rows: Range<usize>,
     scheme: &Scheme,
     text: bool,
+    memo: &mut Memo,
     out: &mut Vec<Key>,
 ) -> Result<(), Fault> {
     let nulls = array.nulls().map(|nulls| nulls.slice(rows.start, rows.len()));
     let views = Views { views: &array.views()[rows.clone()], buffers: array.data_buffers() };
-    keys(&views, rows.start, nulls.as_ref(), scheme, text, out)
+    keys(&views, rows.start, nulls.as_ref(), scheme, text, memo, out)
 }
 
 /// As [`viewed`], for values that lie end to end.
@@ -65,6 +67,7 @@ pub(super) fn offset<T: ByteArrayType>(
     rows: Range<usize>,
     scheme: &Scheme,
     text: bool,
+    memo: &mut Memo,
     out: &mut Vec<Key>,
 ) -> Result<(), Fault> {
     let nulls = array.nulls().map(|nulls| nulls.slice(rows.start, rows.len()));
@@ -76,7 +79,7 @@ pub(super) fn offset<T: ByteArrayType>(
     if !ascending || !inside(offsets.first()) || !inside(offsets.last()) {
         return Err(OUTSIDE);
     }
-    keys(&Offsets { offsets, data }, rows.start, nulls.as_ref(), scheme, text, out)
+    keys(&Offsets { offsets, data }, rows.start, nulls.as_ref(), scheme, text, memo, out)
 }
 
 /// Some rows of strings.
@@ -86,6 +89,8 @@ trait Values {
     fn longest(&self) -> usize;
     /// A value of at most twelve bytes, zero beyond its length.
     fn short(&self, row: usize) -> (u128, u32);
+    /// What two values of at most twelve bytes have in common only if they are the same, and with no longer one.
+    fn tag(&self, row: usize) -> u128;
     /// Calls `then` with the value, or gives none if there is none where it should be.
     fn with<R>(&self, row: usize, then: impl FnOnce(&[u8]) -> R) -> Option<R>;
 }
@@ -111,6 +116,12 @@ impl Values for Views<'_> {
         let view = self.views[row];
         let length = view as u32;
         ((view >> 32) & MASKS[length as usize % 16], length)
+    }
+
+    // What lies beyond the length is zero as a rule; where it is not, a value has more than one tag.
+    #[inline]
+    fn tag(&self, row: usize) -> u128 {
+        self.views[row]
     }
 
     #[inline]
@@ -156,6 +167,15 @@ impl<O: arrow_array::OffsetSizeTrait> Values for Offsets<'_, O> {
     }
 
     #[inline]
+    fn tag(&self, row: usize) -> u128 {
+        if self.offsets[row + 1].as_usize() - self.offsets[row].as_usize() > SHORT {
+            return u128::MAX;
+        }
+        let (bytes, length) = self.short(row);
+        (bytes << 32) | u128::from(length)
+    }
+
+    #[inline]
     fn with<R>(&self, row: usize, then: impl FnOnce(&[u8]) -> R) -> Option<R> {
         self.data.get(self.offsets[row].as_usize()..self.offsets[row + 1].as_usize()).map(then)
     }
@@ -167,12 +187,13 @@ fn keys<V: Values>(
     nulls: Option<&NullBuffer>,
     scheme: &Scheme,
     text: bool,
+    memo: &mut Memo,
     out: &mut Vec<Key>,
 ) -> Result<(), Fault> {
     match scheme {
-        Scheme::Murmur(murmur) => keys_by(values, first_row, nulls, murmur, text, out),
-        Scheme::Sip(sip) => keys_by(values, first_row, nulls, sip, text, out),
-        Scheme::Bare(bare) => keys_by(values, first_row, nulls, bare, text, out),
+        Scheme::Murmur(murmur) => keys_by(values, first_row, nulls, murmur, text, memo, out),
+        Scheme::Sip(sip) => keys_by(values, first_row, nulls, sip, text, memo, out),
+        Scheme::Bare(bare) => keys_by(values, first_row, nulls, bare, text, memo, out),
     }
 }
 
@@ -182,26 +203,42 @@ fn keys_by<V: Values, K: Keys>(
     nulls: Option<&NullBuffer>,
     scheme: &K,
     text: bool,
+    memo: &mut Memo,
     out: &mut Vec<Key>,
 ) -> Result<(), Fault> {
     let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
     let is_null = |row| nulls.is_some_and(|nulls| nulls.is_null(row));
     let begin = out.len();
-    let longest = values.longest();
-    let ascii = if longest <= SHORT {
+    let known = memo.open(values.len(), || scheme.key(&[]));
+    let longest = if known.is_some() { 0 } else { values.longest() };
+    let ascii = if let Some(mut known) = known {
+        let (mut ascii, mut inside) = (true, true);
+        out.extend((0..values.len()).map(|row| {
+            known.key(values.tag(row), || {
+                let Some((key, plain, short)) =
+                    values.with(row, |bytes| (scheme.key(bytes), bytes.is_ascii(), bytes.len() <= SHORT))
+                else {
+                    inside &= is_null(row);
+                    return (ABSENT, false);
+                };
+                ascii &= plain;
+                // What is not ASCII is to be looked at in every block, and so it is not remembered.
+                (key, plain && short)
+            })
+        }));
+        if !inside {
+            return Err(OUTSIDE);
+        }
+        hide(&mut out[begin..], nulls);
+        ascii
+    } else if longest <= SHORT {
         let seen = match (scheme.pending() as usize + longest) / 4 {
             0 => short_keys::<_, _, 0>(values, scheme, out),
             1 => short_keys::<_, _, 1>(values, scheme, out),
             2 => short_keys::<_, _, 2>(values, scheme, out),
             _ => short_keys::<_, _, 3>(values, scheme, out),
         };
-        if let Some(nulls) = nulls {
-            for (key, valid) in out[begin..].iter_mut().zip(nulls) {
-                if !valid {
-                    *key = ABSENT;
-                }
-            }
-        }
+        hide(&mut out[begin..], nulls);
         seen & NOT_ASCII == 0
     } else {
         let mut ascii = true;
@@ -225,8 +262,16 @@ fn keys_by<V: Values, K: Keys>(
     Ok(())
 }
 
+fn hide(keys: &mut [Key], nulls: Option<&NullBuffer>) {
+    if let Some(nulls) = nulls {
+        keys.iter_mut().zip(nulls).filter(|(_, valid)| !valid).for_each(|(key, _)| *key = ABSENT);
+    }
+}
+
 /// Appends the keys, and gives all bytes that were seen, one over the other.
 fn short_keys<V: Values, K: Keys, const BLOCKS: usize>(values: &V, scheme: &K, out: &mut Vec<Key>) -> u128 {
+    // By itself, so that the loop finds it in registers.
+    let scheme = scheme.clone();
     let mut seen = 0;
     out.extend((0..values.len()).map(|row| {
         let (bytes, length) = values.short(row);
