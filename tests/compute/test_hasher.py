@@ -27,18 +27,32 @@ SKLearn = pytest.importorskip("sklearn.feature_extraction").FeatureHasher
 KEY = bytes(range(16))
 
 
-def assert_same(ours, theirs):
+def assert_same(ours, theirs, loose=()):
+    """Every bit. In the rows `loose` one NaN may differ from another."""
     assert ours.shape == theirs.shape
     assert type(ours) is type(theirs)
     for name in ("data", "indices", "indptr"):
         mine, other = getattr(ours, name), getattr(theirs, name)
         assert mine.dtype == other.dtype, name
-        # Every bit, but for those in which one NaN differs from another.
-        np.testing.assert_array_equal(mine, other)
-        rest = mine == other
-        assert mine[rest].tobytes() == other[rest].tobytes(), name
+        if name == "data" and len(loose) and mine.shape == other.shape:
+            free = np.isin(np.repeat(np.arange(theirs.shape[0]), np.diff(theirs.indptr)), loose) & np.isnan(other)
+            assert np.isnan(mine[free]).all()
+            mine, other = mine[~free], other[~free]
+        np.testing.assert_array_equal(mine, other, err_msg=name)
+        assert mine.tobytes() == other.tobytes(), name
     assert ours.has_sorted_indices
     assert ours.has_canonical_format
+
+
+def several_nans(rows):
+    """Rows (of pairs) in which a NaN may meet another: which one's bits the sum has, is the compiler's choice."""
+    chosen = []
+    for number, pairs in enumerate(rows):
+        values = [float(value) for _, value in pairs if not isinstance(value, str)]
+        # Large ones may overflow, and infinities that cancel are a NaN too.
+        if any(map(math.isnan, values)) and sum(not abs(value) < 1e30 for value in values) > 1:
+            chosen.append(number)
+    return chosen
 
 
 def dicts(frame: pl.DataFrame) -> list[dict]:
@@ -96,7 +110,8 @@ def test_dicts_and_pairs_as_sklearn(rows, options, pairs):
             options = {**options, "input_type": "pair"}
         else:
             given_rows = rows
-        assert_same(FeatureHasher(**options).transform(given_rows), SKLearn(**options).transform(given_rows))
+        ours, theirs = FeatureHasher(**options).transform(given_rows), SKLearn(**options).transform(given_rows)
+        assert_same(ours, theirs, several_nans(row if pairs else row.items() for row in given_rows))
 
 
 @settings(max_examples=200, deadline=None)
@@ -282,11 +297,10 @@ def test_a_frame_means_its_rows(layout, columns, sign):
     theirs = SKLearn(columns, alternate_sign=sign, input_type="pair").transform(rows_of(frame))
     for threads in (1, 2):
         ours = FeatureHasher(columns, alternate_sign=sign, threads=threads).transform(LAYOUTS[layout](frame))
-        assert_same(ours, theirs)
+        assert_same(ours, theirs, several_nans(rows_of(frame)))
     single = FeatureHasher(columns, alternate_sign=sign, dtype=np.float32).transform(LAYOUTS[layout](frame))
-    assert_same(
-        single, SKLearn(columns, alternate_sign=sign, dtype=np.float32, input_type="pair").transform(rows_of(frame))
-    )
+    theirs = SKLearn(columns, alternate_sign=sign, dtype=np.float32, input_type="pair").transform(rows_of(frame))
+    assert_same(single, theirs, several_nans(rows_of(frame)))
 
 
 @pytest.mark.parametrize("layout", ["polars", "large", "categorical", "chunked", "sliced", "dictionary"])
@@ -310,7 +324,8 @@ def random_frames(draw):
         pl.Int32: st.integers(-5, 5),
         pl.Float64: st.floats(),
         pl.Boolean: st.booleans(),
-        pl.List(pl.String): st.lists(st.text(max_size=3) | st.none(), max_size=4),
+        # At most 14 values a row: beyond 16, the order of scikit-learn's sums is an unstable sort's.
+        pl.List(pl.String): st.lists(st.text(max_size=3) | st.none(), max_size=2),
     }
     columns = {}
     names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)  # polars cannot export it
@@ -331,7 +346,7 @@ def random_frames(draw):
 def test_any_frame_in_any_pieces(frame, columns, cuts, sign):
     theirs = SKLearn(columns, alternate_sign=sign, input_type="pair").transform(rows_of(frame))
     hasher = FeatureHasher(columns, alternate_sign=sign, threads=2)
-    np.testing.assert_allclose(hasher.transform(frame).toarray(), theirs.toarray())
+    assert_same(hasher.transform(frame), theirs, several_nans(rows_of(frame)))
     low, high = sorted(cut % (frame.height + 1) for cut in cuts)
     pieces = pl.concat([frame[:low], frame[low:high], frame[high:]], rechunk=False)
     assert_same(hasher.transform(pieces), hasher.transform(frame))
@@ -343,7 +358,7 @@ def test_any_frame_in_any_pieces(frame, columns, cuts, sign):
 
 
 def test_many_rows_on_two_threads():
-    height = 50_000
+    height = 120_000
     frame = pl.DataFrame(
         {
             "a": [f"v{index % 977}" for index in range(height)],
@@ -354,10 +369,31 @@ def test_many_rows_on_two_threads():
     theirs = SKLearn(2**12).transform(dicts(frame))
     for threads in (1, 2, 3, None):
         assert_same(FeatureHasher(2**12, threads=threads).transform(frame), theirs)
-    mixed = frame.with_columns(n=pl.int_range(pl.len()) % 5)
-    assert_same(FeatureHasher(2**12, threads=2).transform(mixed), FeatureHasher(2**12, threads=1).transform(mixed))
+    mixed = frame.with_columns(n=pl.int_range(pl.len()) % 5, x=pl.int_range(pl.len()) / 7, l=pl.concat_list("a", "b"))
+    for columns in (7, 2**12):
+        one, two = (FeatureHasher(columns, threads=threads).transform(mixed) for threads in (1, 2))
+        assert_same(two, one)
     cut = pl.concat([frame[:1000], frame[1000:40_001], frame[40_001:]], rechunk=False)
     assert_same(FeatureHasher(2**12, threads=2).transform(cut), theirs)
+
+
+def test_a_string_of_100_megabytes():
+    long = "é" * (50 * 2**20)
+    theirs = SKLearn(2**20).transform([{"a": long, "b": "x"}])
+    frame = pl.DataFrame({"a": [long], "b": ["x"]})
+    assert_same(FeatureHasher(2**20).transform(frame), theirs)
+    assert_same(FeatureHasher(2**20).transform(frame.to_arrow(compat_level=pl.CompatLevel.oldest())), theirs)
+    assert_same(FeatureHasher(2**20).transform([{"a": long, "b": "x"}]), theirs)
+
+
+def test_more_values_than_indices_can_count():
+    """2^31 of them, in lists that all show the same 2^21 items: known before anything is made."""
+    shown = 2**21
+    lists = pa.ListViewArray.from_arrays(
+        pa.array([0] * 2**10, pa.int32()), pa.array([shown] * 2**10, pa.int32()), pa.nulls(shown)
+    )
+    with pytest.raises(DataError, match="2147483648"):
+        FeatureHasher().transform(pa.table({"l": lists}))
 
 
 def test_wide_frames():
@@ -380,6 +416,12 @@ def test_libraries(make):
     columns = {"a": ["x", "y"], "n": [1.5, 0.0]}
     theirs = SKLearn(32).transform([{"a": "x", "n": 1.5}, {"a": "y", "n": 0.0}])
     assert_same(FeatureHasher(32).transform(make(columns)), theirs)
+
+
+def test_duckdb():
+    duckdb = pytest.importorskip("duckdb", reason="a peer that is not a dependency: pip install duckdb")
+    relation = duckdb.sql("SELECT * FROM (VALUES ('x', 1.5::DOUBLE), (NULL, 0.0::DOUBLE)) AS rows(a, n)")
+    assert_same(FeatureHasher(32).transform(relation), SKLearn(32).transform([{"a": "x", "n": 1.5}, {}]))
 
 
 def test_a_frame_is_not_copied():
@@ -632,6 +674,27 @@ def test_bytes_that_are_no_text(bad, kind):
         murmur3_column(array)
 
 
+def test_bytes_that_are_no_text_after_the_same_under_a_null():
+    """Values are remembered from block to block; what stands under a null was never looked at."""
+    height = 9000
+    at = 8500
+    valid = np.ones(height, dtype=bool)
+    valid[at - 1000 : at] = False
+    data = np.full(height, ord("a"), dtype=np.uint8)
+    data[at - 1000 : at] = 0xFF
+    data[at] = 0xFF
+    bitmap = pa.py_buffer(np.packbits(valid, bitorder="little").tobytes())
+    marks = pa.py_buffer(np.arange(height + 1, dtype=np.int32).tobytes())
+
+    def made():
+        return pa.Array.from_buffers(pa.string(), height, [bitmap, marks, pa.py_buffer(data.tobytes())])
+
+    with pytest.raises(DataError, match=f"column 'a', row {at}"):
+        FeatureHasher().transform(pa.table({"a": made()}))
+    data[at] = ord("a")
+    assert FeatureHasher().transform(pa.table({"a": made()})).nnz == height - 1000
+
+
 @pytest.mark.parametrize("offsets", [(0, 5, 3), (0, 3, 2**30)])
 def test_offsets_that_lead_outside(offsets):
     with pytest.raises(DataError, match="column 'a'"):
@@ -643,12 +706,6 @@ def test_keys_that_lead_outside():
         array = pa.DictionaryArray.from_arrays(pa.array([0, code], pa.int8()), pa.array(["a"] * 2), safe=False)
         with pytest.raises(DataError, match="column 'a'"):
             FeatureHasher().transform(pa.table({"a": array}))
-
-
-def test_a_very_long_string():
-    long = "x" * 100_000_000
-    frame = pa.table({"a": pa.array(["short", long], pa.large_string())})
-    assert FeatureHasher().transform(frame).indices[1] == SKLearn().transform([{"a": long}]).indices[0]
 
 
 # --- the hash itself -------------------------------------------------------------------------------------------------
