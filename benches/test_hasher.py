@@ -1,8 +1,8 @@
 """Feature hashing beside scikit-learn, and the hash alone beside polars-hash: six columns in three layouts.
 
 Nothing is timed before the matrices are the same in every bit. `ratio` in `extra_info` is the peer's time over ours,
-both as medians; above 1 we are faster. `copies` is our time over that of copying as many bytes as are
-read and written, which is as fast as memory goes.
+both as medians of processor time of all threads, because a wall clock measures who else is on the machine; above 1 we
+are faster. `copies` is our time over that of copying as many bytes as are read and written.
 """
 
 from __future__ import annotations
@@ -52,6 +52,8 @@ def of_sklearn(flights):
     return theirs.transform(flights.iter_rows(named=True)), statistics.median(times)
 
 
+# Half of what was reached, so that a neighbour's load is no failure.
+LEAST = {"string view": 20, "plain string": 16, "dictionary": 40}
 LAYOUTS = {
     "string view": lambda frame: frame,
     "plain string": lambda frame: frame.to_arrow(compat_level=pl.CompatLevel.oldest()),
@@ -60,9 +62,9 @@ LAYOUTS = {
 
 
 def seconds(work) -> float:
-    began = time.perf_counter()
+    began = time.process_time()
     work()
-    return time.perf_counter() - began
+    return time.process_time() - began
 
 
 def copying(size: int) -> float:
@@ -94,7 +96,7 @@ def test_feature_hasher(benchmark, flights, of_sklearn, layout, threads):
     )
     print(f"\n{layout} threads={threads} {benchmark.extra_info}")
     benchmark.pedantic(hasher.transform, args=(frame,), rounds=ROUNDS)
-    assert theirs / ours > 20
+    assert theirs / ours > LEAST[layout]
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -121,3 +123,4 @@ def test_murmur3_column(benchmark, flights, threads):
     )
     print(f"\nmurmur3_column threads={threads} {benchmark.extra_info}")
     benchmark.pedantic(of_ours, rounds=ROUNDS)
+    assert theirs / ours > 0.9
