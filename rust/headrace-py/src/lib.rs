@@ -10,7 +10,6 @@ mod error;
 mod frame;
 mod hash;
 mod hasher;
-mod memory;
 mod plan;
 mod profile;
 mod text;
