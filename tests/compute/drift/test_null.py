@@ -72,6 +72,8 @@ def test_no_drift_is_no_alarm_on_the_grid():
     every = {(data, n, m): judge(data, n, m, count) for data in t.DATA for n, m in t.SIZES}
     for name in (*t.SHARP, *t.CONSERVATIVE, "pvalue", "alarm alone"):
         found = [shares[name] for shares in every.values() if name in shares]
+        if not found:
+            continue  # it never alarmed, anywhere
         assert np.mean(found) <= t.ALPHA + 3 * math.sqrt(t.ALPHA * (1 - t.ALPHA) / (count * len(found))), name
     for name in t.SHARP:
         found = [shares.get(name, t.ALPHA) for (data, n, m), shares in every.items() if smooth(data, n, m)]

@@ -12,6 +12,11 @@
 
 /// Up to so many rows of the smaller side are dealt out one by one.
 pub(crate) const DEALT: u64 = 400;
+/// And up to so many a cell: with ten rows a cell the chi-square that Jensen-Shannon follows in the limit alarmed twice as
+/// often as it says.
+const DEALT_A_CELL: u64 = 40;
+/// But never more than these, which take some milliseconds.
+const MOST_DEALT: u64 = 20_000;
 /// What every sequence of draws begins with.
 const SEED: u64 = 0x6865_6164_7261_6365;
 /// Up to so many rows lie in memory to be dealt from.
@@ -63,7 +68,8 @@ pub(crate) struct Margins {
 impl Margins {
     /// Whether rows are dealt out, so that every statistic is exact but for the number of draws.
     pub(crate) fn dealt(&self) -> bool {
-        self.rows.is_some() && self.sizes.0.min(self.sizes.1) <= DEALT as f64
+        let most = (DEALT_A_CELL * self.pooled.len() as u64).clamp(DEALT, MOST_DEALT);
+        self.rows.is_some() && self.sizes.0.min(self.sizes.1) <= most as f64
     }
 
     /// Calls `see` with `draws` differences (live share less reference share, a cell each).
