@@ -33,6 +33,11 @@ impl Chance {
     }
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "whole numbers below 50")]
+fn key(value: f64) -> i32 {
+    value as i32 % 5
+}
+
 fn shapes() -> Vec<(&'static str, ArrayRef)> {
     let mut chance = Chance(1);
     let mut floats = |make: fn(&mut Chance) -> f64| -> Float64Array { (0..ROWS).map(|_| make(&mut chance)).collect() };
@@ -42,8 +47,9 @@ fn shapes() -> Vec<(&'static str, ArrayRef)> {
     let integers = floats(|chance| (chance.unit() * 50.0).floor());
     let zeros = floats(|chance| if chance.unit() < 0.7 { 0.0 } else { -chance.unit().ln() });
     let words = ["first", "second", "third", "fourth", "fifth"];
-    let keys: Int32Array = integers.values().iter().map(|value| *value as i32 % 5).collect();
-    let texts: StringViewArray = keys.values().iter().map(|key| Some(words[*key as usize])).collect();
+    let keys: Int32Array = integers.values().iter().map(|value| key(*value)).collect();
+    let texts: StringViewArray =
+        keys.values().iter().map(|key| usize::try_from(*key).ok().map(|at| words[at])).collect();
     let names: ArrayRef = Arc::new(StringViewArray::from(words.to_vec()));
     vec![
         ("float64 normal", Arc::new(normal) as ArrayRef),
