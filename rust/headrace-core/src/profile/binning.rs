@@ -166,13 +166,8 @@ impl OrderedBins {
             }
             // What lies outside the range was taken for the first or the last interval.
             if extremes.0 < range.0 || extremes.1 > range.1 {
-                let below = values.iter().map(|value| u64::from(*value < range.0)).sum::<u64>();
-                let above = values.iter().map(|value| u64::from(*value > range.1)).sum::<u64>();
-                let last = self.bins.len();
-                for (inner, outer, count) in [(2, 1, below), (last - 1, last, above)] {
-                    cells[inner] = cells[inner].wrapping_sub(count);
-                    cells[outer] += count;
-                }
+                scratch.below += values.iter().map(|value| u64::from(*value < range.0)).sum::<u64>();
+                scratch.above += values.iter().map(|value| u64::from(*value > range.1)).sum::<u64>();
             }
             return;
         }
@@ -200,8 +195,15 @@ impl OrderedBins {
         let [first, second, third, fourth] = &mut *scratch.counts;
         for (index, cell) in cells[1..=self.bins.len()].iter_mut().enumerate() {
             let part = |counts: &mut [u32; MAX_CELLS]| u64::from(std::mem::take(&mut counts[index]));
-            // Wraps where values outside the range were taken from this cell before they arrived in it.
-            *cell = cell.wrapping_add(part(first) + part(second) + part(third) + part(fourth));
+            *cell += part(first) + part(second) + part(third) + part(fourth);
+        }
+        let last = self.bins.len();
+        let (below, above) = (std::mem::take(&mut scratch.below), std::mem::take(&mut scratch.above));
+        for (inner, outer, count) in [(2, 1, below), (last - 1, last, above)] {
+            if count > 0 {
+                cells[inner] -= count;
+                cells[outer] += count;
+            }
         }
     }
 
@@ -269,11 +271,15 @@ pub(super) struct Scratch {
     counts: Box<[[u32; MAX_CELLS]; 4]>,
     /// How many values are in it.
     values: usize,
+    /// How many of those were taken for the first interval, but lie below the range.
+    below: u64,
+    /// How many were taken for the last interval, but lie above the range.
+    above: u64,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { counts: Box::new([[0; MAX_CELLS]; 4]), values: 0 }
+        Self { counts: Box::new([[0; MAX_CELLS]; 4]), values: 0, below: 0, above: 0 }
     }
 }
 
