@@ -24,6 +24,7 @@ mod plan;
 mod problem;
 mod read;
 mod sample;
+mod short;
 mod survey;
 mod text;
 mod window;

@@ -14,6 +14,7 @@ use super::moments::{Ruler, Sums, TILE};
 use super::nominal::NominalBins;
 use super::plan::{ColumnPlan, Lane, LaneBins, Part};
 use super::read::{Texts, numbers};
+use super::short;
 use super::text;
 
 /// What is wrong with the column.
@@ -202,6 +203,9 @@ fn count_categories(
             }
         }
         return Ok(());
+    }
+    if weights.is_none() && dictionary::parts(array).is_none() {
+        return short::each_count(array, |text, count| cells[bins.cell(text)] += count);
     }
     each_category(bins, array, &mut |row, cell| {
         if let Some(cell) = cell {

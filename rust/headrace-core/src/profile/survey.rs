@@ -17,6 +17,7 @@ use super::plan::{ColumnPlan, Lane, LaneBins, Pair, Part, Plan, Segments};
 use super::problem::Problem;
 use super::read::{Texts, family_of, is_text, numbers, readable_as};
 use super::sample::Sample;
+use super::short;
 use super::text::{MAX_WORDS, each_text, measure};
 use super::words::Filter;
 use super::{Family, MAX_SEGMENTS, Options, Profile};
@@ -325,6 +326,9 @@ fn observe_texts(texts: &mut Frequent, array: &ArrayRef) -> Result<(), Damage> {
             }
         }
         return Ok(());
+    }
+    if dictionary::parts(array).is_none() {
+        return short::each_count(array, |text, count| texts.add(text, count));
     }
     each_text(array, |_, text| texts.add(text, 1))
 }
