@@ -22,6 +22,7 @@ PEERS = {
     "prefect": ("prefect>=3,<4",),
     "mlflow": ("mlflow==3.17.2",),
     "evidently": ("evidently==0.7.23", "pandas<3"),
+    "whylogs": ("whylogs==1.6.4", "numpy<2", "pandas<3", "setuptools<81"),
 }
 # Prefect 3.8.8 asks for a FastAPI with which its own server does not start (`Body() got ... 'min_items'`); with this
 # one it does.
