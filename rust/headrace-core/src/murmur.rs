@@ -6,6 +6,8 @@
 
 use std::hint::select_unpredictable;
 
+use fearless_simd::{Simd, u32x8};
+
 const C1: u32 = 0xcc9e_2d51;
 const C2: u32 = 0x1b87_3593;
 
@@ -137,8 +139,29 @@ fn length_of(bytes: &[u8]) -> u32 {
     bytes.len() as u32
 }
 
+/// The hashes, with seed 0, of eight values of at most 16 bytes: the first four bytes of each, little-endian and zero
+/// beyond the value's length, the next four bytes, and so on.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+pub(crate) fn murmur3_eight<S: Simd>(simd: S, words: [&[u32; 8]; 4], lengths: &[u32; 8]) -> [u32; 8] {
+    let rotated = |value: u32x8<S>, by: u32| value << by | value >> (32 - by);
+    let lengths = simd.load_array_ref_u32x8(lengths);
+    let mut state = simd.splat_u32x8(0);
+    for (words, end) in words.into_iter().zip([4, 8, 12, 16]) {
+        // What is not there is zero, and scrambles to zero.
+        let tail = state ^ (rotated(simd.load_array_ref_u32x8(words) * C1, 15) * C2);
+        let block = rotated(tail, 13) * 5 + 0xe654_6b64;
+        state = simd.select_u32x8(simd.simd_ge_u32x8(lengths, simd.splat_u32x8(end)), block, tail);
+    }
+    let mut hash = state ^ lengths;
+    hash = (hash ^ hash >> 16) * 0x85eb_ca6b;
+    hash = (hash ^ hash >> 13) * 0xc2b2_ae35;
+    simd.as_array_u32x8(hash ^ hash >> 16)
+}
+
 #[cfg(test)]
 mod tests {
+    use fearless_simd::{Level, dispatch};
     use proptest::prelude::*;
 
     use super::*;
@@ -225,6 +248,20 @@ mod tests {
                 1 => prop_assert_eq!(start.hash_short::<1>(low, high, length), expected),
                 2 => prop_assert_eq!(start.hash_short::<2>(low, high, length), expected),
                 _ => {}
+            }
+        }
+
+        #[test]
+        fn eight_short_values(values in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 0..=16), 8)) {
+            let word = |value: &Vec<u8>, word: usize| {
+                (0..4).fold(0, |all, at| all | u32::from(value.get(4 * word + at).copied().unwrap_or(0)) << (8 * at))
+            };
+            let words: [[u32; 8]; 4] = std::array::from_fn(|at| std::array::from_fn(|value| word(&values[value], at)));
+            let lengths = std::array::from_fn(|value| values[value].len() as u32);
+            let expected: Vec<i32> = values.iter().map(|value| reference(value, 0)).collect();
+            for level in [Level::new(), Level::baseline()] {
+                let hashes = dispatch!(level, simd => murmur3_eight(simd, words.each_ref(), &lengths));
+                prop_assert_eq!(hashes.map(u32::cast_signed).to_vec(), expected.clone());
             }
         }
 

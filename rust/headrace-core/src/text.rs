@@ -28,16 +28,21 @@ mod table;
 mod unicode;
 mod words;
 
+use fearless_simd::{Simd, dispatch};
+
 use crate::error::{Error, Result};
 use crate::murmur::murmur3;
 use crate::sparse::{Csr, offset};
 
-use count::{Columns, Counter};
+use count::{Columns, Counter, Sums};
 use grams::Grams;
 
 pub use column::{Decoding, Texts};
 pub use matrix::{Chunk, Document, Documents};
 pub use stop_words::ENGLISH_STOP_WORDS;
+
+/// Of a text that is not known yet, roughly: a wrong guess costs time only.
+const BYTES_A_TOKEN: usize = 6;
 
 /// The version of Unicode that says what a letter is.
 pub const UNICODE_VERSION: &str = unicode::UNICODE_VERSION;
@@ -207,22 +212,38 @@ impl Vectorizer {
     /// The row of a text: `out` holds its columns, ascending, with their values. What it held before is gone.
     pub fn row(&self, text: &str, scratch: &mut Scratch, out: &mut Vec<(i32, f64)>) {
         let Scratch { grams, counter } = scratch;
-        self.grams.each(text, grams, |hash| counter.add(self.columns, hash));
-        let (columns, sums) = counter.finish(self.columns);
+        counter.begin(self.columns, text.len() / BYTES_A_TOKEN);
+        self.count(text, grams, counter);
+        let (columns, sums) = counter.finish();
         out.clear();
-        out.extend(columns.iter().zip(sums).map(|(column, sum)| (*column, self.value(*sum))));
-        if let Some(divisor) = self.divisor::<f64>(sums) {
-            for (_, value) in out {
-                *value = value.divided_by(divisor);
-            }
+        let mut values: Vec<f64> = Vec::with_capacity(columns.len());
+        match sums {
+            Sums::Small(sums) => self.extend(sums, &mut values),
+            Sums::Large(sums) => self.extend(sums, &mut values),
         }
+        out.extend(columns.iter().copied().zip(values));
     }
 
     /// Appends the row of a text.
     pub fn push<T: Value>(&self, text: &str, scratch: &mut Scratch, rows: &mut Csr<T>) -> Result<()> {
+        dispatch!(scratch.grams.level, simd => self.push_by(simd, text, scratch, rows))
+    }
+
+    /// [`Vectorizer::push`], compiled for the vectors of its caller.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    fn push_by<S: Simd, T: Value>(&self, simd: S, text: &str, scratch: &mut Scratch, rows: &mut Csr<T>) -> Result<()> {
         let Scratch { grams, counter } = scratch;
-        self.grams.each(text, grams, |hash| counter.add(self.columns, hash));
+        counter.begin(self.columns, text.len() / BYTES_A_TOKEN);
+        if !self.grams.words(simd, text, grams, |hashes| counter.add(self.columns, hashes)) {
+            self.count(text, grams, counter);
+        }
         self.finish(counter, rows)
+    }
+
+    #[inline(never)]
+    fn count(&self, text: &str, grams: &mut grams::Scratch, counter: &mut Counter) {
+        self.grams.each(text, grams, |hash| counter.add(self.columns, &[hash.cast_unsigned()]));
     }
 
     /// Appends a row of tokens that somebody else cut: each is hashed as it is.
@@ -232,23 +253,34 @@ impl Vectorizer {
         scratch: &mut Scratch,
         rows: &mut Csr<T>,
     ) -> Result<()> {
+        let tokens = tokens.into_iter();
+        scratch.counter.begin(self.columns, tokens.size_hint().0);
         for token in tokens {
-            scratch.counter.add(self.columns, murmur3(token, 0));
+            scratch.counter.add(self.columns, &[murmur3(token, 0).cast_unsigned()]);
         }
         self.finish(&mut scratch.counter, rows)
     }
 
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
     fn finish<T: Value>(&self, counter: &mut Counter, rows: &mut Csr<T>) -> Result<()> {
-        let (columns, sums) = counter.finish(self.columns);
+        let (columns, sums) = counter.finish();
         rows.indices.extend_from_slice(columns);
-        match self.divisor::<T>(sums) {
-            Some(divisor) => {
-                rows.data.extend(sums.iter().map(|sum| self.value::<T>(*sum).divided_by(divisor)));
-            }
-            None => rows.data.extend(sums.iter().map(|sum| self.value::<T>(*sum))),
+        match sums {
+            Sums::Small(sums) => self.extend(sums, &mut rows.data),
+            Sums::Large(sums) => self.extend(sums, &mut rows.data),
         }
         rows.indptr.push(offset(rows.data.len())?);
         Ok(())
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    fn extend<T: Value>(&self, sums: &[impl Copy + Into<i64>], data: &mut Vec<T>) {
+        match self.divisor::<T>(sums) {
+            Some(divisor) => data.extend(sums.iter().map(|sum| self.value::<T>((*sum).into()).divided_by(divisor))),
+            None => data.extend(sums.iter().map(|sum| self.value::<T>((*sum).into()))),
+        }
     }
 
     #[inline]
@@ -257,8 +289,9 @@ impl Vectorizer {
     }
 
     /// What a row is divided by. A row of zeros stays as it is.
-    #[inline]
-    fn divisor<T: Value>(&self, sums: &[i64]) -> Option<f64> {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    fn divisor<T: Value>(&self, sums: &[impl Copy + Into<i64>]) -> Option<f64> {
         let norm = match self.norm? {
             Norm::L1 => exact_sum(sums, |sum| self.value::<T>(sum).into().abs()),
             Norm::L2 => exact_sum(sums, |sum| self.value::<T>(sum).squared().into()).sqrt(),
@@ -269,16 +302,17 @@ impl Vectorizer {
 
 /// The sum of whole numbers. Up to 2^53 it does not depend on the order, so four are added at a time; beyond, one after
 /// the other, as scikit-learn does.
-#[inline]
-fn exact_sum(sums: &[i64], value: impl Fn(i64) -> f64) -> f64 {
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+fn exact_sum<S: Copy + Into<i64>>(sums: &[S], value: impl Fn(i64) -> f64) -> f64 {
     const EXACT: f64 = 9_007_199_254_740_992.0;
     let (fours, rest) = sums.as_chunks::<4>();
     let mut parts = [0.0; 4];
     for four in fours {
         for (part, sum) in parts.iter_mut().zip(four) {
-            *part += value(*sum);
+            *part += value((*sum).into());
         }
     }
-    let whole = parts.iter().sum::<f64>() + rest.iter().map(|sum| value(*sum)).sum::<f64>();
-    if whole < EXACT { whole } else { sums.iter().map(|sum| value(*sum)).sum() }
+    let whole = parts.iter().sum::<f64>() + rest.iter().map(|sum| value((*sum).into())).sum::<f64>();
+    if whole < EXACT { whole } else { sums.iter().map(|sum| value((*sum).into())).sum() }
 }

@@ -1,46 +1,79 @@
-//! Counting the hashes of one row: sorted and merged if they are few, in a table if they are many.
+//! Counting the hashes of one row, and putting their columns in order.
+//!
+//! Columns are hashes, so they are spread evenly: a table that is addressed by a column's highest bits and has far more
+//! cells than a row has columns holds nearly every column in a cell of its own, and its cells lie in order. So there is
+//! nothing left to sort but the few that found their cell taken.
 
 use std::hint::select_unpredictable;
 
 /// What a column index and a sign fit into: the index, and in the lowest bit whether the sign is negative.
 type Key = u32;
 
-/// So many are sorted together; beyond, a table that holds each once is faster than sorting them all.
+/// So many that found their cell taken are sorted; beyond, a table that holds each once is faster.
 const SORTED: usize = 1024;
-const BUCKET_BITS: u32 = 8;
-const BUCKETS: usize = 1 << BUCKET_BITS;
-/// Fewer keys than this are not worth so many buckets, ...
-const FEW: usize = 48;
-const FEW_BUCKET_BITS: u32 = 6;
-const FEW_BUCKETS: usize = 1 << FEW_BUCKET_BITS;
-/// ... and fewer than this are not worth any.
-const TINY: usize = 8;
-/// A one in each 16 bits.
-const LANES: u64 = 0x0001_0001_0001_0001;
-/// A bucket with more than this is not sorted by insertion.
-const FULL: u16 = 64;
+/// There are so many cells at most, and at least.
+const CELLS: usize = 1 << 13;
+const FEWEST_CELLS: usize = 1 << 8;
+/// A sum in a cell has 32 bits; before so many hashes have come, sums move to where they have 64.
+const LARGE: usize = 1 << 30;
+/// The more cells, the fewer columns find theirs taken, and the longer it takes to look through them.
+const CELLS_A_HASH: usize = 8;
+
+/// A column and the sum of its signs.
+#[derive(Debug, Clone, Copy, Default)]
+struct Cell {
+    /// The column and one; zero where there is none.
+    tag: u32,
+    sum: i32,
+}
+
+/// The sums of a row.
+#[derive(Debug)]
+pub(super) enum Sums<'a> {
+    /// Of fewer than 2^31 hashes.
+    Small(&'a [i32]),
+    /// Of any number.
+    Large(&'a [i64]),
+}
 
 /// The hashes of a row, as column indices with a sign.
 #[derive(Debug)]
 pub(super) struct Counter {
+    cells: Box<[Cell; CELLS]>,
+    /// A bit for each cell that is taken.
+    taken: Box<[u64; CELLS / 64]>,
+    /// What a column is shifted by to be the number of its cell, and how many words of `taken` this can reach.
+    shift: u32,
+    words: usize,
+    /// Hashes since the cells were last emptied.
+    added: usize,
+    small: Vec<i32>,
+    /// What found its cell taken.
     keys: Box<[Key; SORTED]>,
     length: usize,
-    sorted: Box<[Key; SORTED]>,
     table: Table,
     counted: Vec<(Key, i64)>,
     columns: Vec<i32>,
+    aside: Vec<i32>,
     sums: Vec<i64>,
 }
 
 impl Default for Counter {
+    #[allow(clippy::large_stack_arrays, reason = "64 KiB, once for many rows")]
     fn default() -> Self {
         Self {
+            cells: Box::new([Cell::default(); CELLS]),
+            taken: Box::new([0; CELLS / 64]),
+            shift: u32::BITS - 1,
+            words: 1,
+            added: 0,
+            small: Vec::new(),
             keys: Box::new([0; SORTED]),
             length: 0,
-            sorted: Box::new([0; SORTED]),
             table: Table::default(),
             counted: Vec::new(),
             columns: Vec::new(),
+            aside: Vec::new(),
             sums: Vec::new(),
         }
     }
@@ -55,43 +88,93 @@ pub(super) struct Columns {
     /// count - 1 if count is a power of two.
     mask: Option<u32>,
     signed: u32,
-    /// What a key is shifted by so that eight bits are left.
-    shift: u32,
+    /// How many bits a column has.
+    bits: u32,
 }
 
 impl Columns {
     pub(super) fn new(count: i32, signed: bool) -> Self {
         let count = count.unsigned_abs().max(1);
+        let bits = u32::BITS - (count - 1).leading_zeros();
         Self {
             count,
             reciprocal: (u64::MAX / u64::from(count)).wrapping_add(1),
             mask: count.is_power_of_two().then_some(count - 1),
             signed: u32::from(signed),
-            shift: (u32::BITS - (count - 1).leading_zeros() + 1).saturating_sub(BUCKET_BITS),
+            bits,
         }
     }
 
-    /// The column is |hash| modulo their number, where |-2^31| is 2^31; the sign is the hash's.
+    /// |hash| modulo the number of columns, where |-2^31| is 2^31.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "a remainder is smaller than what it is of")]
-    fn key(self, hash: i32) -> Key {
-        let column = if let Some(mask) = self.mask {
-            hash.unsigned_abs() & mask
-        } else {
-            let fraction = self.reciprocal.wrapping_mul(u64::from(hash.unsigned_abs()));
-            ((u128::from(fraction) * u128::from(self.count)) >> 64) as u32
-        };
-        column << 1 | (hash.cast_unsigned() >> 31 & self.signed)
+    fn remainder(self, hash: u32) -> u32 {
+        let fraction = self.reciprocal.wrapping_mul(u64::from(magnitude(hash)));
+        ((u128::from(fraction) * u128::from(self.count)) >> 64) as u32
+    }
+
+    /// The hash's sign, if it counts.
+    #[inline]
+    fn sign(self, hash: u32) -> i32 {
+        1 - 2 * (hash >> 31 & self.signed).cast_signed()
     }
 }
 
+#[inline]
+fn magnitude(hash: u32) -> u32 {
+    hash.cast_signed().unsigned_abs()
+}
+
 impl Counter {
+    /// Makes ready for a row of about so many hashes; any number may come.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    pub(super) fn begin(&mut self, columns: Columns, expected: usize) {
+        let cells = (expected * CELLS_A_HASH).next_power_of_two().clamp(FEWEST_CELLS, CELLS);
+        self.shift = columns.bits.saturating_sub(cells.trailing_zeros());
+        self.words = cells / 64;
+    }
+
+    /// Counts hashes.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    pub(super) fn add(&mut self, columns: Columns, hashes: &[u32]) {
+        self.added += hashes.len();
+        if self.added > LARGE {
+            self.empty_cells();
+        }
+        if let Some(mask) = columns.mask {
+            for hash in hashes {
+                self.count(magnitude(*hash) & mask, columns.sign(*hash));
+            }
+        } else {
+            for hash in hashes {
+                self.count(columns.remainder(*hash), columns.sign(*hash));
+            }
+        }
+    }
+
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    fn count(&mut self, column: u32, sign: i32) {
+        let number = (column >> self.shift) as usize & (CELLS - 1);
+        let (cell, tag) = (&mut self.cells[number], column + 1);
+        // One branch, seldom taken: whether a cell is free or has the same column is not to be foreseen.
+        #[allow(clippy::needless_bitwise_bool, reason = "a lazy operator would be a second branch")]
+        if (cell.tag != tag) & (cell.tag != 0) {
+            self.put_aside(column << 1 | u32::from(sign < 0));
+            return;
+        }
+        *cell = Cell { tag, sum: cell.sum + sign };
+        self.taken[number / 64] |= 1 << (number % 64);
+    }
+
     #[inline]
-    pub(super) fn add(&mut self, columns: Columns, hash: i32) {
+    fn put_aside(&mut self, key: Key) {
         if self.length >= SORTED {
             self.spill();
         }
-        self.keys[self.length] = columns.key(hash);
+        self.keys[self.length] = key;
         self.length += 1;
     }
 
@@ -103,88 +186,97 @@ impl Counter {
         self.length = 0;
     }
 
+    #[cold]
+    fn empty_cells(&mut self) {
+        let count = self.in_order();
+        let pairs = self.columns[..count].iter().zip(&self.small[..count]);
+        self.counted.extend(pairs.map(|(column, sum)| (column.cast_unsigned() << 1, i64::from(*sum))));
+        self.added = 0;
+    }
+
+    /// What is in cells, in order, and the cells are free again.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    fn in_order(&mut self) -> usize {
+        let words = &mut self.taken[..self.words];
+        let total = words.iter().map(|word| word.count_ones() as usize).sum();
+        make_room(&mut self.columns, &mut self.small, total);
+        let (columns, sums) = (&mut self.columns[..total], &mut self.small[..total]);
+        let mut count = 0;
+        for (number, word) in words.iter_mut().enumerate() {
+            let mut bits = std::mem::take(word);
+            while bits != 0 {
+                let at = (64 * number + bits.trailing_zeros() as usize) & (CELLS - 1);
+                bits &= bits - 1;
+                let cell = std::mem::take(&mut self.cells[at]);
+                columns[count] = (cell.tag - 1).cast_signed();
+                sums[count] = cell.sum;
+                count += 1;
+            }
+        }
+        total
+    }
+
     /// The columns, ascending, with the sum of the signs of each; the counter is empty afterwards.
-    pub(super) fn finish(&mut self, columns: Columns) -> (&[i32], &[i64]) {
-        let found = if self.table.is_empty() {
-            let keys = sort(&mut self.keys[..self.length], &mut self.sorted, columns);
-            make_room(&mut self.columns, &mut self.sums, keys.len());
-            let count = merge(keys.iter().map(|key| (*key, 1)), &mut self.columns, &mut self.sums);
-            self.length = 0;
-            count
-        } else {
-            self.spill();
-            self.table.drain(&mut self.counted);
-            self.counted.sort_unstable();
-            make_room(&mut self.columns, &mut self.sums, self.counted.len());
-            merge(self.counted.drain(..), &mut self.columns, &mut self.sums)
-        };
-        (&self.columns[..found], &self.sums[..found])
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    pub(super) fn finish(&mut self) -> (&[i32], Sums<'_>) {
+        if !(self.table.is_empty() && self.counted.is_empty()) {
+            return self.finish_large();
+        }
+        let mut count = self.in_order();
+        if self.length > 0 {
+            count = self.take_in(count);
+        }
+        self.added = 0;
+        (&self.columns[..count], Sums::Small(&self.small[..count]))
     }
-}
 
-fn make_room(columns: &mut Vec<i32>, sums: &mut Vec<i64>, keys: usize) {
-    if columns.len() < keys {
-        columns.resize(keys, 0);
-        sums.resize(keys, 0);
-    }
-}
-
-/// The keys in ascending order. They are hashes, so their highest bits spread them over buckets nearly evenly, and what
-/// is left to do within the buckets is little.
-#[inline]
-fn sort<'a>(keys: &'a mut [Key], sorted: &'a mut [Key; SORTED], columns: Columns) -> &'a [Key] {
-    let spread = match keys.len() {
-        0..TINY => false,
-        TINY..FEW => spread::<FEW_BUCKETS>(keys, sorted, columns.shift + BUCKET_BITS - FEW_BUCKET_BITS),
-        _ => spread::<BUCKETS>(keys, sorted, columns.shift),
-    };
-    if !spread {
-        // Very few; or many of one word, or somebody who chose them so.
+    /// Puts what was put aside between the first `count` columns, none of which it is, and says how many there are now.
+    #[inline(never)]
+    fn take_in(&mut self, count: usize) -> usize {
+        let keys = &mut self.keys[..self.length];
         keys.sort_unstable();
-        return keys;
-    }
-    let sorted = &mut sorted[..keys.len()];
-    for end in 1..sorted.len() {
-        let key = sorted[end];
-        let mut at = end;
-        while at > 0 && sorted[at - 1] > key {
-            sorted[at] = sorted[at - 1];
-            at -= 1;
+        make_room(&mut self.aside, &mut self.sums, keys.len());
+        let more = merge(keys.iter().map(|key| (*key, 1)), &mut self.aside, &mut self.sums);
+        self.length = 0;
+        make_room(&mut self.columns, &mut self.small, count + more);
+        let (mut from, mut to) = (count, count + more);
+        for (column, sum) in self.aside[..more].iter().zip(&self.sums[..more]).rev() {
+            while from > 0 && self.columns[from - 1] > *column {
+                from -= 1;
+                to -= 1;
+                self.columns[to] = self.columns[from];
+                self.small[to] = self.small[from];
+            }
+            to -= 1;
+            self.columns[to] = *column;
+            // Of as many hashes as were put aside.
+            self.small[to] = i32::try_from(*sum).unwrap_or(0);
         }
-        sorted[at] = key;
+        count + more
     }
-    sorted
+
+    #[cold]
+    fn finish_large(&mut self) -> (&[i32], Sums<'_>) {
+        self.empty_cells();
+        self.spill();
+        self.table.drain(&mut self.counted);
+        self.counted.sort_unstable();
+        make_room(&mut self.columns, &mut self.sums, self.counted.len());
+        let count = merge(self.counted.drain(..), &mut self.columns, &mut self.sums);
+        (&self.columns[..count], Sums::Large(&self.sums[..count]))
+    }
 }
 
-/// Copies the keys bucket by bucket, or says no if a bucket would be too full.
 #[inline]
-#[allow(clippy::cast_possible_truncation, reason = "a lane of a word has 16 bits")]
-fn spread<const BUCKETS: usize>(keys: &[Key], sorted: &mut [Key; SORTED], shift: u32) -> bool {
-    let bucket = |key: Key| (key >> shift) as usize & (BUCKETS - 1);
-    let mut starts = [0_u16; BUCKETS];
-    for key in keys {
-        starts[bucket(*key)] += 1;
+fn make_room<T: Copy + Default>(columns: &mut Vec<i32>, sums: &mut Vec<T>, count: usize) {
+    if columns.len() < count {
+        columns.resize(count, 0);
     }
-    if starts.iter().any(|count| *count > FULL) {
-        return false;
+    if sums.len() < count {
+        sums.resize(count, T::default());
     }
-    // Each count becomes the sum of those before it. Four at a time: a product adds up the lanes of a word.
-    let mut before = 0_u64;
-    for four in starts.as_chunks_mut::<4>().0 {
-        let counts = four.iter().rev().fold(0, |word, count| word << 16 | u64::from(*count));
-        let sums = counts.wrapping_mul(LANES);
-        let places = (sums << 16).wrapping_add(before.wrapping_mul(LANES));
-        for (place, lane) in four.iter_mut().zip(0..) {
-            *place = (places >> (16 * lane)) as u16;
-        }
-        before += sums >> 48;
-    }
-    for key in keys {
-        let place = &mut starts[bucket(*key)];
-        sorted[usize::from(*place) & (SORTED - 1)] = *key;
-        *place += 1;
-    }
-    true
 }
 
 /// Adds up what falls on one column, and says how many there are. Whether the next key has the same column is not to be
@@ -257,7 +349,6 @@ impl Table {
     }
 
     fn drain(&mut self, out: &mut Vec<(Key, i64)>) {
-        out.clear();
         out.extend(self.slots.iter().copied().filter(|(_, count)| *count != 0));
         // What one long text needed is not kept for the short ones that follow.
         self.slots = Vec::new();
@@ -273,17 +364,22 @@ mod tests {
 
     use super::*;
 
-    fn pairs(counter: &mut Counter, columns: Columns) -> Vec<(i32, i64)> {
-        let (columns, sums) = counter.finish(columns);
-        columns.iter().copied().zip(sums.iter().copied()).collect()
+    fn pairs(counter: &mut Counter) -> Vec<(i32, i64)> {
+        let (columns, sums) = counter.finish();
+        let sums: Vec<i64> = match sums {
+            Sums::Small(sums) => sums.iter().map(|sum| i64::from(*sum)).collect(),
+            Sums::Large(sums) => sums.to_vec(),
+        };
+        columns.iter().copied().zip(sums).collect()
     }
 
-    fn counts(columns: Columns, hashes: &[i32]) -> Vec<(i32, i64)> {
+    fn counts(columns: Columns, expected: usize, hashes: &[i32]) -> Vec<(i32, i64)> {
         let mut counter = Counter::default();
+        counter.begin(columns, expected);
         for hash in hashes {
-            counter.add(columns, *hash);
+            counter.add(columns, &[hash.cast_unsigned()]);
         }
-        pairs(&mut counter, columns)
+        pairs(&mut counter)
     }
 
     fn reference(count: i32, signed: bool, hashes: &[i32]) -> Vec<(i32, i64)> {
@@ -300,24 +396,38 @@ mod tests {
         fn a_row_is_the_sum_of_its_signs(
             count in prop_oneof![1..=i32::MAX, 1..50_i32, Just(1 << 20), Just(i32::MAX)],
             signed: bool,
+            expected in prop_oneof![0..100_usize, 0..5000_usize],
             hashes in prop_oneof![
                 prop::collection::vec(prop_oneof![any::<i32>(), Just(i32::MIN), -20..20_i32], 0..60),
                 prop::collection::vec(prop_oneof![any::<i32>(), -900..900_i32], 1000..5000),
             ],
         ) {
-            prop_assert_eq!(counts(Columns::new(count, signed), &hashes), reference(count, signed, &hashes));
+            prop_assert_eq!(counts(Columns::new(count, signed), expected, &hashes), reference(count, signed, &hashes));
         }
+    }
+
+    #[test]
+    fn cells_are_emptied_before_a_sum_is_too_large() {
+        let columns = Columns::new(1 << 20, true);
+        let mut counter = Counter::default();
+        counter.begin(columns, 10);
+        counter.add(columns, &[1, 1, 2, 3]);
+        counter.added = LARGE;
+        counter.add(columns, &[1, (-2_i32).cast_unsigned(), 5]);
+        assert_eq!(pairs(&mut counter), [(1, 3), (2, 0), (3, 1), (5, 1)]);
+        counter.add(columns, &[1]);
+        assert_eq!(pairs(&mut counter), [(1, 1)]);
     }
 
     #[test]
     fn a_counter_is_empty_after_each_row() {
         let columns = Columns::new(1 << 20, true);
         let mut counter = Counter::default();
-        for hash in 0..10_000 {
-            counter.add(columns, hash);
+        for hash in 0..10_000_u32 {
+            counter.add(columns, &[hash]);
         }
-        assert_eq!(pairs(&mut counter, columns).len(), 10_000);
-        counter.add(columns, -7);
-        assert_eq!(pairs(&mut counter, columns), [(7, -1)]);
+        assert_eq!(pairs(&mut counter).len(), 10_000);
+        counter.add(columns, &[(-7_i32).cast_unsigned()]);
+        assert_eq!(pairs(&mut counter), [(7, -1)]);
     }
 }

@@ -1,10 +1,12 @@
 //! From a text to the hashes of its n-grams. No n-gram is ever written down: the state of the hash after n tokens goes
 //! on to n + 1.
 
+use fearless_simd::{Level, Simd, dispatch};
+
 use super::unicode::{class, push_lower, push_stripped};
 use super::words::Words;
 use super::{Accents, Analyzer, Options};
-use crate::murmur::{Prefix, murmur3};
+use crate::murmur::{Prefix, murmur3, murmur3_eight};
 
 /// How texts are cut.
 #[derive(Debug, Clone)]
@@ -18,14 +20,31 @@ pub(super) struct Grams {
     keep_marks: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Scratch {
+    /// How wide the machine's vectors are.
+    pub(super) level: Level,
     text: String,
     stripped: String,
     words: Words,
+    hashing: Hashing,
     /// Where tokens, or characters, begin and end.
     tokens: Vec<(usize, usize)>,
     bounds: Vec<usize>,
+}
+
+impl Default for Scratch {
+    fn default() -> Self {
+        Self {
+            level: Level::new(),
+            text: String::new(),
+            stripped: String::new(),
+            words: Words::default(),
+            hashing: Hashing::default(),
+            tokens: Vec::new(),
+            bounds: Vec::new(),
+        }
+    }
 }
 
 impl Grams {
@@ -41,23 +60,56 @@ impl Grams {
         }
     }
 
+    /// Makes a text ready for being cut into words if it is one of those that are soon read.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    fn read<S: Simd>(&self, simd: S, text: &str, words: &mut Words) -> bool {
+        if text.is_ascii() {
+            // Stripping accents leaves ASCII as it is.
+            words.read_ascii(simd, text.as_bytes(), self.lowercase);
+            return true;
+        }
+        !self.keep_marks && self.accents.is_none() && words.read_in_place(simd, text, self.lowercase)
+    }
+
+    /// Calls `found` with the hashes of the words of a text, many at a time, if they are all that is asked for; says no
+    /// if not, or if it does not know the text's characters, and then has called nothing.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    pub(super) fn words<S: Simd>(
+        &self,
+        simd: S,
+        text: &str,
+        scratch: &mut Scratch,
+        mut found: impl FnMut(&[u32]),
+    ) -> bool {
+        if self.analyzer != Analyzer::Word || self.greatest > 1 || !self.stop_words.is_empty() {
+            return false;
+        }
+        let Scratch { words, hashing, .. } = scratch;
+        if !self.read(simd, text, words) {
+            return false;
+        }
+        words.spans(|text, spans| {
+            for spans in spans.chunks(HASHED) {
+                found(hashing.hash(simd, text, spans));
+            }
+        });
+        true
+    }
+
     /// Calls `found` with the hash of each n-gram, in no particular order.
     #[inline]
     pub(super) fn each(&self, text: &str, scratch: &mut Scratch, found: impl FnMut(i32)) {
-        if self.analyzer == Analyzer::Word && text.is_ascii() {
-            // Stripping accents leaves ASCII as it is.
-            scratch.words.read_ascii(text.as_bytes(), self.lowercase);
+        if self.analyzer == Analyzer::Word && (text.is_ascii() || self.accents.is_none()) {
+            let read = dispatch!(scratch.level, simd => self.read(simd, text, &mut scratch.words));
+            if !read {
+                scratch.words.read(text, self.lowercase, self.keep_marks);
+            }
             self.each_word(&mut scratch.words, &mut scratch.tokens, found);
             return;
         }
-        let Scratch { text: lower, stripped, words, tokens, bounds } = scratch;
-        if self.analyzer == Analyzer::Word && self.accents.is_none() {
-            if self.keep_marks || !words.read_in_place(text, self.lowercase) {
-                words.read(text, self.lowercase, self.keep_marks);
-            }
-            self.each_word(words, tokens, found);
-            return;
-        }
+        let Scratch { text: lower, stripped, words, tokens, bounds, .. } = scratch;
         let mut text = text;
         if self.lowercase {
             lower.clear();
@@ -168,12 +220,79 @@ impl Grams {
     }
 }
 
-/// The bytes of a token that a hash of at most twelve reads, and no others, by the token's length.
-const KEPT: [(u64, u64); 13] = {
-    let mut kept = [(0, 0); 13];
+/// So many tokens are hashed together.
+const HASHED: usize = 128;
+/// A token with more bytes than this is hashed by itself.
+const SHORT: usize = 16;
+
+/// Many tokens on the way to their hashes.
+#[derive(Debug)]
+struct Hashing {
+    /// The first four bytes of each, the next four bytes of each, ...
+    words: Box<[[u32; HASHED]; 4]>,
+    lengths: Box<[u32; HASHED]>,
+    hashes: Box<[u32; HASHED]>,
+    long: Box<[usize; HASHED]>,
+}
+
+impl Default for Hashing {
+    fn default() -> Self {
+        Self {
+            words: Box::new([[0; HASHED]; 4]),
+            lengths: Box::new([0; HASHED]),
+            hashes: Box::new([0; HASHED]),
+            long: Box::new([0; HASHED]),
+        }
+    }
+}
+
+impl Hashing {
+    /// The hashes of at most [`HASHED`] tokens. Behind each lie 16 bytes of whatever.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    #[allow(clippy::cast_possible_truncation, reason = "a length of at most 16, and parts of a word")]
+    fn hash<S: Simd>(&mut self, simd: S, text: &[u8], spans: &[[usize; 2]]) -> &[u32] {
+        let Self { words, lengths, hashes, long } = self;
+        let [first, second, third, fourth] = &mut **words;
+        let spans = &spans[..spans.len().min(HASHED)];
+        let mut count = 0;
+        for (number, [start, end]) in spans.iter().enumerate() {
+            let bytes = (end - start).min(SHORT);
+            let read = text[*start..].first_chunk::<16>().map_or(0, |bytes| u128::from_le_bytes(*bytes));
+            let (low, high) = KEPT[bytes];
+            let (low, high) = (read as u64 & low, (read >> 64) as u64 & high);
+            first[number] = low as u32;
+            second[number] = (low >> 32) as u32;
+            third[number] = high as u32;
+            fourth[number] = (high >> 32) as u32;
+            lengths[number] = bytes as u32;
+            long[count] = number;
+            count += usize::from(end - start > SHORT);
+        }
+        let words = eights(first).iter().zip(eights(second)).zip(eights(third)).zip(eights(fourth));
+        let all = words.zip(eights(lengths)).zip(hashes.as_chunks_mut::<8>().0).take(spans.len().div_ceil(8));
+        for (((((first, second), third), fourth), lengths), hashes) in all {
+            *hashes = murmur3_eight(simd, [first, second, third, fourth], lengths);
+        }
+        for number in &long[..count] {
+            let [start, end] = spans[*number];
+            hashes[*number] = murmur3(&text[start..end], 0).cast_unsigned();
+        }
+        &hashes[..spans.len()]
+    }
+}
+
+#[inline]
+fn eights(words: &[u32; HASHED]) -> &[[u32; 8]] {
+    words.as_chunks().0
+}
+
+/// The bytes of a token that a hash reads, and no others, by the token's length.
+const KEPT: [(u64, u64); SHORT + 1] = {
+    let mut kept = [(0, 0); SHORT + 1];
     let mut length = 0;
-    while length < 13 {
-        let bits = (1_u128 << (8 * length)) - 1;
+    while length <= SHORT {
+        let bits = if length < 16 { (1_u128 << (8 * length)) - 1 } else { u128::MAX };
         #[allow(clippy::cast_possible_truncation, reason = "the low half, and the high half")]
         {
             kept[length] = (bits as u64, (bits >> 64) as u64);
@@ -188,7 +307,7 @@ const KEPT: [(u64, u64); 13] = {
 #[allow(clippy::cast_possible_truncation, reason = "a length of at most twelve")]
 fn hash_token(empty: Prefix, text: &[u8], start: usize, end: usize) -> i32 {
     let length = end - start;
-    if let (Some((low, high)), Some(bytes)) = (KEPT.get(length), text[start..].first_chunk::<16>()) {
+    if let (Some((low, high)), Some(bytes)) = (KEPT[..13].get(length), text[start..].first_chunk::<16>()) {
         let bytes = u128::from_le_bytes(*bytes);
         empty.hash_short::<3>(bytes as u64 & low, (bytes >> 64) as u64 & high, length as u32)
     } else {

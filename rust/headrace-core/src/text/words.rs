@@ -6,6 +6,8 @@
 use std::hint::select_unpredictable;
 use std::sync::LazyLock;
 
+use fearless_simd::Simd;
+
 use super::unicode::{CAPITAL_DOTTED_I, CAPITAL_SIGMA, class_of, lower_of};
 
 const ONES: u64 = 0x0101_0101_0101_0101;
@@ -15,12 +17,13 @@ const HIGH: u64 = 0x8080_8080_8080_8080;
 const PADDING: usize = 16;
 /// So many words of bits are turned into tokens at a time.
 const SEGMENT: usize = 64;
+/// So many edges are written at a time, and those that are too many overwritten.
+const AT_ONCE: usize = 8;
 
 /// A text made ready for cutting.
 #[derive(Debug, Default)]
 pub(super) struct Words {
     text: Vec<u8>,
-    length: usize,
     mask: Vec<u64>,
     edges: Vec<usize>,
     is_ascii: bool,
@@ -87,15 +90,17 @@ impl Words {
             (at, written) = (at + length, written + new);
         }
         marks.finish();
-        (self.length, self.is_ascii) = (written, false);
+        self.is_ascii = false;
     }
 
     /// [`Words::read`] without marks that go on with words, a block at a time, where lower case lies on the bytes of what
     /// it is the lower case of; says no if it does not, and then nothing is read. ASCII is done as if there were nothing
     /// else, then each other character by itself: none has to wait for the one before it.
-    pub(super) fn read_in_place(&mut self, text: &str, lowercase: bool) -> bool {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    pub(super) fn read_in_place<S: Simd>(&mut self, simd: S, text: &str, lowercase: bool) -> bool {
         let bytes = text.as_bytes();
-        self.read_ascii(bytes, lowercase);
+        self.read_ascii(simd, bytes, lowercase);
         self.is_ascii = false;
         let pairs = &**PAIRS;
         let mut carried = 0;
@@ -144,16 +149,24 @@ impl Words {
     }
 
     /// Marks the words of ASCII text, which becomes lower case if it should, in one pass.
-    pub(super) fn read_ascii(&mut self, text: &[u8], lowercase: bool) {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    pub(super) fn read_ascii<S: Simd>(&mut self, simd: S, text: &[u8], lowercase: bool) {
         self.make_room(text.len());
-        self.mask.clear();
         let (blocks, rest) = text.as_chunks::<64>();
+        self.mask.clear();
+        self.mask.resize(blocks.len() + 1, 0);
         let (copies, _) = self.text.as_chunks_mut::<64>();
+        // Loops and no closures: what a closure is called by may be compiled for narrower vectors.
+        for ((block, copy), mask) in blocks.iter().zip(&mut *copies).zip(&mut self.mask) {
+            *mask = ascii_block(simd, block, copy, lowercase);
+        }
         let mut last = [0; 64];
         last[..rest.len()].copy_from_slice(rest);
-        let blocks = blocks.iter().chain(std::iter::once(&last));
-        self.mask.extend(copies.iter_mut().zip(blocks).map(|(copy, block)| ascii_block(block, copy, lowercase)));
-        (self.length, self.is_ascii) = (text.len(), true);
+        if let (Some(copy), Some(mask)) = (copies.get_mut(blocks.len()), self.mask.last_mut()) {
+            *mask = ascii_block(simd, &last, copy, lowercase);
+        }
+        self.is_ascii = true;
     }
 
     fn make_room(&mut self, length: usize) {
@@ -170,40 +183,64 @@ impl Words {
     }
 
     /// Calls `found` with the text and the bounds of each token in it, one after the other.
-    #[inline]
     pub(super) fn each(&mut self, mut found: impl FnMut(&[u8], usize, usize)) {
-        let Self { text, length, mask, edges, is_ascii } = self;
-        let (text, is_ascii) = (&text[..], *is_ascii);
-        edges.resize(64 * SEGMENT + 2, 0);
-        let (mut before, mut base, mut marked) = (0, 0, 0);
-        let last = mask.len().div_ceil(SEGMENT);
-        for (number, segment) in (1..).zip(mask.chunks(SEGMENT)) {
-            for word in segment {
-                let mut changes = word ^ (word << 1 | before);
-                before = word >> 63;
-                while changes != 0 {
-                    edges[marked] = base + changes.trailing_zeros() as usize;
-                    marked += 1;
-                    changes &= changes - 1;
-                }
-                base += 64;
-            }
-            if number == last && marked % 2 == 1 {
-                edges[marked] = *length;
-                marked += 1;
-            }
-            let (spans, open) = edges[..marked].as_chunks_mut::<2>();
-            let mut kept = 0;
-            for index in 0..spans.len() {
-                let [start, end] = spans[index];
-                // Not a branch, because which words are short is not to be foreseen.
-                spans[kept] = [start, end];
-                let is_token = if is_ascii { end - start > 1 } else { has_two_characters(text, start, end) };
-                kept += usize::from(is_token);
-            }
-            for [start, end] in &spans[..kept] {
+        self.spans(|text, spans| {
+            for [start, end] in spans {
                 found(text, *start, *end);
             }
+        });
+    }
+
+    /// Calls `found` with the text and the bounds of many tokens in it at a time.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    pub(super) fn spans(&mut self, mut found: impl FnMut(&[u8], &[[usize; 2]])) {
+        let Self { text, mask, edges, is_ascii } = self;
+        let (text, is_ascii) = (&text[..], *is_ascii);
+        edges.resize(64 * SEGMENT + 2 + AT_ONCE, 0);
+        // A bit more, so that the last word ends.
+        mask.push(0);
+        let (mut marked, mut before, mut raw_before) = (0, 0, 0);
+        let segments = mask.len().div_ceil(SEGMENT);
+        for segment in 0..segments {
+            let first = segment * SEGMENT;
+            for number in first..(first + SEGMENT).min(mask.len()) {
+                let raw = mask[number];
+                let word = if is_ascii {
+                    // Without bits that stand alone.
+                    let behind = mask.get(number + 1).map_or(0, |next| next << 63);
+                    raw & (raw << 1 | raw_before | raw >> 1 | behind)
+                } else {
+                    raw
+                };
+                raw_before = raw >> 63;
+                let mut changes = word ^ (word << 1 | before);
+                before = word >> 63;
+                let end = marked + changes.count_ones() as usize;
+                while marked < end {
+                    // How many there are is hard to foresee; whether there are more than so many, less.
+                    if let Some(edges) = edges[marked..].first_chunk_mut::<AT_ONCE>() {
+                        for edge in edges {
+                            *edge = 64 * number + changes.trailing_zeros() as usize;
+                            changes &= changes.wrapping_sub(1);
+                        }
+                    }
+                    marked += AT_ONCE;
+                }
+                marked = end;
+            }
+            let (spans, open) = edges[..marked].as_chunks_mut::<2>();
+            let mut kept = spans.len();
+            if !is_ascii {
+                kept = 0;
+                for index in 0..spans.len() {
+                    let [start, end] = spans[index];
+                    // Not a branch, because which words are short is not to be foreseen.
+                    spans[kept] = [start, end];
+                    kept += usize::from(has_two_characters(text, start, end));
+                }
+            }
+            found(text, &spans[..kept]);
             // A word may go on in the next segment.
             marked = open.len();
             let open = open.first().copied().unwrap_or(0);
@@ -381,28 +418,21 @@ fn gather(high: u64) -> u64 {
 }
 
 /// A bit for each word character; letters are copied as small ones if they should be.
-#[inline]
-fn ascii_block(block: &[u8; 64], copy: &mut [u8; 64], lowercase: bool) -> u64 {
-    let small = if lowercase { 0x20 } else { 0 };
-    let mut marked = [0_u8; 64];
-    // A byte at a time, without a branch: the compiler makes vectors of it.
-    for ((byte, copy), marked) in block.iter().zip(&mut *copy).zip(&mut marked) {
-        let is_letter = (byte | 0x20).wrapping_sub(b'a') < 26;
-        let is_digit = byte.wrapping_sub(b'0') < 10;
-        let is_joint = *byte == b'_';
-        *copy = byte | if is_letter { small } else { 0 };
-        *marked = if is_letter | is_digit | is_joint { 0x80 } else { 0 };
-    }
-    marked
-        .as_chunks::<8>()
-        .0
-        .iter()
-        .enumerate()
-        .fold(0, |mask, (index, eight)| mask | gather(u64::from_le_bytes(*eight)) << (8 * index))
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+fn ascii_block<S: Simd>(simd: S, block: &[u8; 64], copy: &mut [u8; 64], lowercase: bool) -> u64 {
+    let block = simd.load_array_ref_u8x64(block);
+    let letters = simd.simd_lt_u8x64((block | 0x20) - b'a', simd.splat_u8x64(26));
+    let digits = simd.simd_lt_u8x64(block - b'0', simd.splat_u8x64(10));
+    let joints = simd.simd_eq_u8x64(block, simd.splat_u8x64(b'_'));
+    let small = simd.select_u8x64(letters, simd.splat_u8x64(if lowercase { 0x20 } else { 0 }), simd.splat_u8x64(0));
+    simd.store_array_u8x64(block | small, copy);
+    simd.to_bitmask_mask8x64(letters | digits | joints)
 }
 
 #[cfg(test)]
 mod tests {
+    use fearless_simd::{Level, dispatch};
     use proptest::prelude::*;
 
     use super::super::unicode::{class, push_lower};
@@ -464,7 +494,7 @@ mod tests {
                 text.clone()
             };
             let mut words = Words::default();
-            if words.read_in_place(&text, lowercase) {
+            if dispatch!(Level::new(), simd => words.read_in_place(simd, &text, lowercase)) {
                 prop_assert_eq!(&words.text()[..same.len()], same.as_bytes());
                 prop_assert_eq!(found(&mut words), reference(&same, false));
             } else {
@@ -477,7 +507,7 @@ mod tests {
         fn ascii_is_no_other_text(text in "[\\x00-\\x7f]{0,300}", long in 0..3_usize, lowercase: bool) {
             let text = text.repeat(1 + long * 40);
             let mut words = Words::default();
-            words.read_ascii(text.as_bytes(), lowercase);
+            dispatch!(Level::new(), simd => words.read_ascii(simd, text.as_bytes(), lowercase));
             let same = if lowercase { text.to_ascii_lowercase() } else { text };
             prop_assert_eq!(&words.text()[..same.len()], same.as_bytes());
             prop_assert_eq!(found(&mut words), reference(&same, false));
