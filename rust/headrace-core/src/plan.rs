@@ -111,7 +111,8 @@ impl Plan {
     /// Appends the outputs of one row, a JSON object with a value a column; the same bits as [`Plan::matrix`] gives.
     ///
     /// Numbers for columns of numbers, true and false, text; dates, datetimes and times of day as ISO 8601 text (with an
-    /// offset from UTC if and only if the column has a zone); durations in seconds; decimals as numbers or text; null.
+    /// offset from UTC if and only if the column has a zone); durations in seconds; decimals as numbers or text; "NaN",
+    /// "Infinity" and "-Infinity" for floats; null.
     /// An absent column is an error, another key is ignored.
     pub fn row(&self, json: &[u8], scratch: &mut Scratch, out: &mut Vec<f32>) -> Result<()> {
         program::check_width(self.program.outputs.len())?;

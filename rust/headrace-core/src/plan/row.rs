@@ -190,7 +190,7 @@ impl CellSeed<'_, '_> {
         &self.input.kind
     }
 
-    /// Text of a column that holds dates, times or decimals.
+    /// Text of a column that holds dates, times, decimals, or the floats that are no numbers in JSON.
     fn parsed<'a, E: serde::de::Error>(self, text: &str) -> std::result::Result<Found<'a>, E> {
         let kind = self.kind();
         let found = match kind.family {
@@ -200,6 +200,13 @@ impl CellSeed<'_, '_> {
             Family::Float if kind.width == super::types::Width::Decimal => {
                 iso::decimal(text).map(|(value, scale)| Cell::Decimal(value, scale))
             }
+            // JSON has no numbers for these; protobuf's mapping to JSON writes them so.
+            Family::Float => match text {
+                "NaN" => Some(Cell::Float(f64::NAN)),
+                "Infinity" => Some(Cell::Float(f64::INFINITY)),
+                "-Infinity" => Some(Cell::Float(f64::NEG_INFINITY)),
+                _ => None,
+            },
             _ => None,
         };
         if let Some(cell) = found {
