@@ -65,7 +65,8 @@ check-types: $(STAMPS)/dev
 
 check-walls: $(STAMPS)/dev
 	$(VENV)/bin/lint-imports --no-logo
-	@if $(CARGO) tree --locked -p headrace-core -i pyo3 >/dev/null 2>&1; then echo 'headrace-core depends on pyo3' >&2; exit 1; fi
+	@for crate in headrace-core headrace-serve; do if $(CARGO) tree --locked -p $$crate -i pyo3 >/dev/null 2>&1; then \
+	  echo "$$crate depends on pyo3" >&2; exit 1; fi; done
 
 check-rust: $(STAMPS)/venv
 	$(CARGO) fmt --all --check
@@ -133,7 +134,7 @@ $(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || say \
   'On Debian and Ubuntu: apt install python3-venv'; \
 command -v $(CARGO) >/dev/null 2>&1 || say \
   'headrace builds a Rust extension, and there is no `cargo` here.' \
-  'Install the Rust toolchain (1.88 or newer): https://rustup.rs, or: apt install rustup && rustup default stable'; \
+  'Install the Rust toolchain (1.92 or newer): https://rustup.rs, or: apt install rustup && rustup default stable'; \
 command -v cc >/dev/null 2>&1 || say \
   'Rust needs a C linker, and there is no `cc` here.' \
   'On Debian and Ubuntu: apt install gcc libc6-dev; on macOS: xcode-select --install'

@@ -1,0 +1,240 @@
+//! What keeps a server from starting, and what a request is told.
+
+use std::time::Duration;
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StartError {
+    /// ONNX Runtime's shared library is not there, not loadable or too old.
+    #[error("ONNX Runtime cannot be used: {reason}")]
+    Runtime {
+        /// What the loader said.
+        reason: String,
+    },
+
+    /// The model cannot be loaded, or is not one that can be served.
+    #[error("{reason}")]
+    Model {
+        /// What is wrong with it.
+        reason: String,
+    },
+
+    /// The feature plan is not valid.
+    #[error(transparent)]
+    Plan(headrace_core::Error),
+
+    /// Golden rows do not give what they gave.
+    #[error("{reason}")]
+    Golden {
+        /// Which row, and what it gave.
+        reason: String,
+    },
+
+    /// The address cannot be listened on.
+    #[error("cannot listen on {address}: {reason}")]
+    Bind {
+        /// Host and port.
+        address: String,
+        /// What the system said.
+        reason: String,
+        /// Whether somebody else listens there.
+        in_use: bool,
+    },
+
+    /// Anybody could reach the address, and there are no tokens yet.
+    #[error("'{}' is reachable from other machines, and requests carry no token", host.escape_debug())]
+    Exposed {
+        /// The host that was asked for.
+        host: String,
+    },
+
+    /// An option has a value that it cannot have.
+    #[error("{option} is {found}, expected {expected}")]
+    Option {
+        /// Its name.
+        option: &'static str,
+        /// Its value.
+        found: String,
+        /// What it may be.
+        expected: &'static str,
+    },
+
+    /// The operating system gave no threads.
+    #[error("cannot start the server's threads: {reason}")]
+    Threads {
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl StartError {
+    /// Whether the model, its plan or its golden rows are at fault.
+    #[must_use]
+    pub fn is_of_model(&self) -> bool {
+        matches!(self, Self::Model { .. } | Self::Plan(_) | Self::Golden { .. })
+    }
+
+    /// Where it happened.
+    #[must_use]
+    pub fn place(&self) -> Option<String> {
+        Some(match self {
+            Self::Runtime { .. } => "onnxruntime".to_owned(),
+            Self::Model { .. } => "model.onnx".to_owned(),
+            Self::Plan(error) => return error.place(),
+            Self::Golden { .. } => "golden.json".to_owned(),
+            Self::Bind { address, .. } => address.clone(),
+            Self::Exposed { .. } => "host".to_owned(),
+            Self::Option { option, .. } => (*option).to_owned(),
+            Self::Threads { .. } => return None,
+        })
+    }
+
+    /// The way out.
+    #[must_use]
+    pub fn hint(&self) -> Option<&str> {
+        Some(match self {
+            Self::Runtime { .. } => "pip install -U 'onnxruntime>=1.23'",
+            Self::Model { .. } => "The file is damaged, is no ONNX model, or needs a newer onnxruntime.",
+            Self::Plan(error) => return error.hint(),
+            Self::Golden { .. } => "Do not use this package; register the model again.",
+            Self::Bind { in_use: true, .. } => "End what listens there, or choose another port (0: any that is free).",
+            Self::Bind { .. } => "Choose a host and a port of this machine.",
+            Self::Exposed { .. } => "Listen on 127.0.0.1 or ::1, and put a proxy that authenticates in front of it.",
+            Self::Option { .. } => return None,
+            Self::Threads { .. } => "Ask for fewer workers.",
+        })
+    }
+}
+
+/// Why a request is not answered with a prediction. The accent says it in its own form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// The request is wrong: 400.
+    Bad(String),
+    /// No such route, model or version: 404.
+    NotFound(String),
+    /// The route does not have this method: 405, with those that it has.
+    Method(&'static str),
+    /// The Host header names another machine: 421.
+    Host,
+    /// The body is larger than allowed: 413.
+    TooLarge(String),
+    /// Content type or encoding is not understood: 415.
+    MediaType(String),
+    /// The body did not arrive in time: 408.
+    Slow,
+    /// More waits than may: 503 and Retry-After.
+    Overloaded {
+        /// Seconds after which to come back.
+        retry_after: u64,
+    },
+    /// The server is about to stop: 503 and Retry-After.
+    Draining,
+    /// The deadline passed: 504.
+    Expired(Duration),
+    /// The model failed on this request: 500.
+    Failed(String),
+}
+
+impl Refusal {
+    /// Its HTTP status.
+    #[must_use]
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::Bad(_) => 400,
+            Self::NotFound(_) => 404,
+            Self::Method(_) => 405,
+            Self::Slow => 408,
+            Self::TooLarge(_) => 413,
+            Self::MediaType(_) => 415,
+            Self::Host => 421,
+            Self::Failed(_) => 500,
+            Self::Overloaded { .. } | Self::Draining => 503,
+            Self::Expired(_) => 504,
+        }
+    }
+
+    /// As the metric names it.
+    #[must_use]
+    pub fn reason(&self) -> Reason {
+        match self {
+            Self::Bad(_) | Self::MediaType(_) | Self::Slow | Self::Host => Reason::Bad,
+            Self::NotFound(_) | Self::Method(_) => Reason::NotFound,
+            Self::TooLarge(_) => Reason::TooLarge,
+            Self::Overloaded { .. } => Reason::Overloaded,
+            Self::Draining => Reason::Draining,
+            Self::Expired(_) => Reason::Expired,
+            Self::Failed(_) => Reason::Failed,
+        }
+    }
+
+    /// Seconds for a Retry-After header.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<u64> {
+        match self {
+            Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::Draining => Some(1),
+            _ => None,
+        }
+    }
+
+    /// One line for a person.
+    #[must_use]
+    pub fn message(&self) -> String {
+        match self {
+            Self::Bad(what)
+            | Self::NotFound(what)
+            | Self::TooLarge(what)
+            | Self::MediaType(what)
+            | Self::Failed(what) => what.clone(),
+            Self::Method(allowed) => format!("this route answers {allowed} only"),
+            Self::Host => "the Host header names another machine than this one".to_owned(),
+            Self::Slow => "the body did not arrive in time".to_owned(),
+            Self::Overloaded { retry_after } => {
+                format!("more requests wait than the server can answer in time; try again in {retry_after} s")
+            }
+            Self::Draining => "the server is about to stop".to_owned(),
+            Self::Expired(limit) => format!("the request waited longer than its deadline of {} ms", limit.as_millis()),
+        }
+    }
+}
+
+/// Why requests were refused, as counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Not understood.
+    Bad,
+    /// No such route, method or model.
+    NotFound,
+    /// Too many bytes or rows.
+    TooLarge,
+    /// The queue is full, or the deadline could not be met.
+    Overloaded,
+    /// The server stops.
+    Draining,
+    /// The deadline passed.
+    Expired,
+    /// The model failed.
+    Failed,
+}
+
+impl Reason {
+    /// All of them, in order.
+    pub const ALL: [Self; 7] =
+        [Self::Bad, Self::NotFound, Self::TooLarge, Self::Overloaded, Self::Draining, Self::Expired, Self::Failed];
+
+    /// The label's value.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Bad => "bad_request",
+            Self::NotFound => "not_found",
+            Self::TooLarge => "too_large",
+            Self::Overloaded => "overloaded",
+            Self::Draining => "draining",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! The server of headrace: from a socket to a model and back, without Python.
+//!
+//! Socket, then accent (bytes to typed columns), then feature plan (columns to what the model takes), then scheduler
+//! (joins what waits), then engine, and back. One noun a file:
+//! - [`tensor`]: typed columns, how they are joined and split.
+//! - [`engine`]: what computes; [`engine::onnx`] is ONNX Runtime.
+//! - [`scheduler`]: which requests are computed together, and which are refused.
+//! - [`model`]: a model as clients see it: columns in, columns out.
+//! - [`accents`]: the protocols, and what they say when something is wrong.
+//! - [`routes`]: which path leads where, and what it takes to be let in.
+//! - [`http`], [`server`]: connections, limits, start and end.
+//! - [`metrics`]: what Prometheus reads.
+//! - [`error`]: everything that keeps a server from starting, and everything that a request can be told.
+
+pub mod accents;
+pub mod engine;
+pub mod error;
+pub mod golden;
+pub mod http;
+pub mod json;
+pub mod metrics;
+pub mod model;
+pub mod routes;
+pub mod scheduler;
+pub mod server;
+pub mod tensor;
+
+pub use error::{Refusal, StartError};

@@ -1,0 +1,153 @@
+//! What Prometheus reads: counters and histograms of one model version.
+
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use crate::error::{Reason, Refusal};
+
+const SECONDS: [f64; 12] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];
+const ROWS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
+
+/// Counts values by size.
+#[derive(Debug)]
+struct Histogram<const N: usize> {
+    bounds: [f64; N],
+    counts: [AtomicU64; N],
+    count: AtomicU64,
+    /// In billionths, so that it can be added to without a lock.
+    sum: AtomicU64,
+}
+
+impl<const N: usize> Histogram<N> {
+    fn new(bounds: [f64; N]) -> Self {
+        Self { bounds, counts: [const { AtomicU64::new(0) }; N], count: AtomicU64::new(0), sum: AtomicU64::new(0) }
+    }
+
+    fn add(&self, value: f64, billionths: u64) {
+        if let Some(index) = self.bounds.iter().position(|bound| value <= *bound) {
+            self.counts[index].fetch_add(1, Ordering::Relaxed);
+        }
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.sum.fetch_add(billionths, Ordering::Relaxed);
+    }
+
+    fn write(&self, out: &mut String, name: &str, labels: &str) {
+        let mut below = 0;
+        for (bound, count) in self.bounds.iter().zip(&self.counts) {
+            below += count.load(Ordering::Relaxed);
+            let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {below}");
+        }
+        let count = self.count.load(Ordering::Relaxed).max(below);
+        let (whole, part) =
+            (self.sum.load(Ordering::Relaxed) / 1_000_000_000, self.sum.load(Ordering::Relaxed) % 1_000_000_000);
+        let _ = writeln!(out, "{name}_bucket{{{labels},le=\"+Inf\"}} {count}");
+        let _ = writeln!(out, "{name}_sum{{{labels}}} {whole}.{part:09}");
+        let _ = writeln!(out, "{name}_count{{{labels}}} {count}");
+    }
+}
+
+/// What was counted since the server started.
+#[derive(Debug)]
+pub struct Metrics {
+    labels: String,
+    answered: AtomicU64,
+    rows: AtomicU64,
+    refused: [AtomicU64; Reason::ALL.len()],
+    queue: Histogram<{ SECONDS.len() }>,
+    compute: Histogram<{ SECONDS.len() }>,
+    batches: Histogram<{ ROWS.len() }>,
+}
+
+impl Metrics {
+    /// Of a version of a model.
+    #[must_use]
+    pub fn new(model: &str, version: &str) -> Self {
+        Self {
+            labels: format!("model=\"{}\",version=\"{}\"", escaped(model), escaped(version)),
+            answered: AtomicU64::new(0),
+            rows: AtomicU64::new(0),
+            refused: [const { AtomicU64::new(0) }; Reason::ALL.len()],
+            queue: Histogram::new(SECONDS),
+            compute: Histogram::new(SECONDS),
+            batches: Histogram::new(ROWS),
+        }
+    }
+
+    /// A request for predictions was answered with so many rows.
+    pub fn answered(&self, rows: usize) {
+        self.answered.fetch_add(1, Ordering::Relaxed);
+        self.rows.fetch_add(rows as u64, Ordering::Relaxed);
+    }
+
+    /// A request was refused.
+    pub fn refused(&self, refusal: &Refusal) {
+        let reason = refusal.reason();
+        if let Some(index) = Reason::ALL.iter().position(|one| *one == reason) {
+            self.refused[index].fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// A batch was computed.
+    pub fn batch(&self, rows: usize, took: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "a batch has fewer than 2^52 rows")]
+        self.batches.add(rows as f64, (rows as u64).saturating_mul(1_000_000_000));
+        self.compute.add(took.as_secs_f64(), nanoseconds(took));
+    }
+
+    /// A request waited.
+    pub fn queued(&self, waited: Duration) {
+        self.queue.add(waited.as_secs_f64(), nanoseconds(waited));
+    }
+
+    /// Requests answered, rows predicted, requests refused.
+    #[must_use]
+    pub fn totals(&self) -> (u64, u64, u64) {
+        let refused = self.refused.iter().map(|count| count.load(Ordering::Relaxed)).sum();
+        (self.answered.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed), refused)
+    }
+
+    /// In Prometheus' text format 0.0.4.
+    #[must_use]
+    pub fn text(&self, waiting: (usize, usize)) -> String {
+        let labels = &self.labels;
+        let mut out = String::with_capacity(4096);
+        let head = |out: &mut String, name: &str, kind: &str, help: &str| {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        };
+        head(&mut out, "headrace_requests_total", "counter", "Requests answered with predictions.");
+        let _ = writeln!(out, "headrace_requests_total{{{labels}}} {}", self.answered.load(Ordering::Relaxed));
+        head(&mut out, "headrace_rows_total", "counter", "Rows predicted.");
+        let _ = writeln!(out, "headrace_rows_total{{{labels}}} {}", self.rows.load(Ordering::Relaxed));
+        head(&mut out, "headrace_refusals_total", "counter", "Requests refused, by reason.");
+        for (reason, count) in Reason::ALL.iter().zip(&self.refused) {
+            let (name, count) = (reason.name(), count.load(Ordering::Relaxed));
+            let _ = writeln!(out, "headrace_refusals_total{{{labels},reason=\"{name}\"}} {count}");
+        }
+        head(&mut out, "headrace_waiting_rows", "gauge", "Rows that wait for an engine.");
+        let _ = writeln!(out, "headrace_waiting_rows{{{labels}}} {}", waiting.0);
+        head(&mut out, "headrace_waiting_bytes", "gauge", "Bytes of inputs that wait for an engine.");
+        let _ = writeln!(out, "headrace_waiting_bytes{{{labels}}} {}", waiting.1);
+        head(
+            &mut out,
+            "headrace_queue_seconds",
+            "histogram",
+            "Time from a request's parsing to the start of its batch.",
+        );
+        self.queue.write(&mut out, "headrace_queue_seconds", labels);
+        head(&mut out, "headrace_compute_seconds", "histogram", "Time that a batch took in the engine.");
+        self.compute.write(&mut out, "headrace_compute_seconds", labels);
+        head(&mut out, "headrace_batch_rows", "histogram", "Rows of a batch.");
+        self.batches.write(&mut out, "headrace_batch_rows", labels);
+        out
+    }
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A label's value.
+fn escaped(text: &str) -> String {
+    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+}

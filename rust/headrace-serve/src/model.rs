@@ -1,0 +1,442 @@
+//! A model as clients see it: columns in, columns out.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use headrace_core::plan::{Plan, Scratch};
+
+use crate::engine::{Engine, Port};
+use crate::error::{Refusal, StartError};
+use crate::golden::Golden;
+use crate::metrics::Metrics;
+use crate::scheduler::{Limits, Scheduler, rows_are_independent};
+use crate::tensor::{Data, Kind, Tensor};
+
+/// Rows with which is tried whether a model's rows are independent.
+const PROBES: usize = 5;
+
+/// A column that a client gives or gets.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Column {
+    /// Its name.
+    pub name: String,
+    /// As the Open Inference Protocol calls its type.
+    pub datatype: String,
+    /// Lengths of its axes, -1 for any.
+    pub shape: Vec<i64>,
+}
+
+/// What a client gets.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Output {
+    /// Its name.
+    pub name: Arc<str>,
+    /// A row for each row of the request.
+    pub tensor: Tensor,
+}
+
+/// What makes a graph a package: raw columns in, labels out.
+#[derive(Debug)]
+pub struct Package {
+    /// Raw row to features.
+    pub plan: Plan,
+    /// The columns that the plan reads, in order.
+    pub inputs: Vec<Column>,
+    /// The classes, in the order of the model's probabilities; `None` for regression.
+    pub classes: Option<Data>,
+    /// The classes as text.
+    pub class_names: Vec<String>,
+    /// What the model gave when the package was made.
+    pub golden: Golden,
+}
+
+/// What a client's rows become.
+#[derive(Debug)]
+enum Work {
+    Graph(Vec<Port>),
+    Package(Box<Raw>),
+}
+
+#[derive(Debug)]
+struct Raw {
+    plan: Plan,
+    /// `"name":` of each input, as JSON.
+    keys: Vec<String>,
+    position: HashMap<String, usize>,
+    classes: Option<Data>,
+    scratch: Mutex<Vec<Scratch>>,
+}
+
+/// One version of a model.
+#[derive(Debug)]
+pub struct Model {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// What it takes.
+    pub inputs: Vec<Column>,
+    /// What it gives.
+    pub outputs: Vec<Column>,
+    /// Whether requests are computed together.
+    pub batched: bool,
+    /// Rows of a request, at most.
+    pub request_rows: usize,
+    /// What waits for an engine.
+    pub scheduler: Scheduler,
+    /// What was counted.
+    pub metrics: Arc<Metrics>,
+    names: Vec<Arc<str>>,
+    work: Work,
+}
+
+impl Model {
+    /// Checks the graph, replays the golden rows, and finds out whether requests may be computed together.
+    pub fn new(
+        name: &str,
+        version: &str,
+        engines: &mut [Box<dyn Engine>],
+        package: Option<Package>,
+        limits: Limits,
+        request_rows: usize,
+    ) -> Result<Self, StartError> {
+        let workers = engines.len();
+        let Some(first) = engines.first_mut() else {
+            return Err(StartError::Model { reason: "the server has no engine".to_owned() });
+        };
+        let (inputs, outputs) = (first.inputs().to_vec(), first.outputs().to_vec());
+        check_axes(&inputs)?;
+        let (work, inputs_seen, outputs_seen, probe) = match package {
+            None => {
+                let (seen, given) = (columns(&inputs), columns(&outputs));
+                let probe = inputs.iter().map(made_up).collect();
+                (Work::Graph(inputs.clone()), seen, given, probe)
+            }
+            Some(package) => {
+                check_graph(&package, &inputs, &outputs)?;
+                package.golden.replay(first.as_mut())?;
+                let probe = vec![package.golden.input()];
+                let seen = package.inputs.clone();
+                let given = labelled(&package);
+                (Work::Package(Box::new(Raw::new(package))), seen, given, probe)
+            }
+        };
+        let any_rows = inputs.iter().chain(&outputs).all(|port| port.shape.first().is_some_and(Option::is_none));
+        let batched = limits.batch_rows > 1 && any_rows && rows_are_independent(first.as_mut(), &probe);
+        let limits = if batched { limits } else { Limits { batch_rows: 1, ..limits } };
+        let metrics = Arc::new(Metrics::new(name, version));
+        let scheduler = Scheduler::new(workers, limits, Arc::clone(&metrics));
+        let one: Vec<Tensor> = probe.iter().map(|tensor: &Tensor| tensor.slice(0, 1.min(tensor.rows()))).collect();
+        for engine in engines {
+            // The first run of a session allocates, the second shows what a row takes.
+            for _ in 0..2 {
+                let began = Instant::now();
+                if engine.run(&one).is_ok() {
+                    scheduler.learn(1, began.elapsed());
+                }
+            }
+        }
+        Ok(Self {
+            name: name.to_owned(),
+            version: version.to_owned(),
+            names: outputs_seen.iter().map(|column| Arc::from(column.name.as_str())).collect(),
+            inputs: inputs_seen,
+            outputs: outputs_seen,
+            batched,
+            request_rows,
+            scheduler,
+            metrics,
+            work,
+        })
+    }
+
+    /// Whether it takes rows of raw columns, and not tensors.
+    #[must_use]
+    pub fn takes_rows(&self) -> bool {
+        matches!(self.work, Work::Package(_))
+    }
+
+    /// What the graph takes, if that is what clients give.
+    #[must_use]
+    pub fn ports(&self) -> &[Port] {
+        match &self.work {
+            Work::Graph(ports) => ports,
+            Work::Package(_) => &[],
+        }
+    }
+
+    /// Position of an input.
+    #[must_use]
+    pub fn position(&self, name: &str) -> Option<usize> {
+        match &self.work {
+            Work::Graph(ports) => ports.iter().position(|port| port.name == name),
+            Work::Package(raw) => raw.position.get(name).copied(),
+        }
+    }
+
+    /// The refusal of an input that the model does not have, or that is not there.
+    #[must_use]
+    pub fn unknown(&self, name: &str) -> Refusal {
+        Refusal::Bad(format!("the model has no input '{}'; it takes {}", name.escape_debug(), self.takes()))
+    }
+
+    /// The refusal where an input is missing.
+    #[must_use]
+    pub fn missing(&self, position: usize) -> Refusal {
+        let name = self.inputs.get(position).map_or("", |column| column.name.as_str());
+        Refusal::Bad(format!("the input '{}' is missing; the model takes {}", name.escape_debug(), self.takes()))
+    }
+
+    fn takes(&self) -> String {
+        let mut names: Vec<String> =
+            self.inputs.iter().take(20).map(|column| format!("'{}'", column.name.escape_debug())).collect();
+        if self.inputs.len() > names.len() {
+            names.push(format!("and {} more", self.inputs.len() - names.len()));
+        }
+        names.join(", ")
+    }
+
+    /// `rows` rows within what a request may have.
+    pub fn check_rows(&self, rows: usize) -> Result<(), Refusal> {
+        if rows == 0 {
+            return Err(Refusal::Bad("the request has no rows".to_owned()));
+        }
+        if rows > self.request_rows {
+            let most = self.request_rows;
+            return Err(Refusal::TooLarge(format!("the request has {rows} rows, at most {most} are answered at once")));
+        }
+        Ok(())
+    }
+
+    /// Tensors, one for each input, in order, as what is computed; checks rows and shapes.
+    pub fn tensors(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>, Refusal> {
+        let rows = tensors.first().map_or(0, Tensor::rows);
+        self.check_rows(rows)?;
+        for (port, tensor) in self.ports().iter().zip(&tensors) {
+            let name = port.name.escape_debug();
+            let fits = port.shape.len() == tensor.shape.len()
+                && port
+                    .shape
+                    .iter()
+                    .zip(&tensor.shape)
+                    .all(|(wanted, found)| wanted.is_none_or(|wanted| wanted == *found));
+            if !fits {
+                let (found, wanted) = (&tensor.shape, shown(&port.shape));
+                return Err(Refusal::Bad(format!("the input '{name}' has the shape {found:?}, expected {wanted:?}")));
+            }
+            if tensor.rows() != rows {
+                let found = tensor.rows();
+                return Err(Refusal::Bad(format!("the input '{name}' has {found} rows, the others have {rows}")));
+            }
+        }
+        Ok(tensors)
+    }
+
+    /// Rows, each a JSON object of raw columns, as what is computed.
+    pub fn features<'a>(&self, rows: impl ExactSizeIterator<Item = Cow<'a, [u8]>>) -> Result<Vec<Tensor>, Refusal> {
+        let Work::Package(raw) = &self.work else {
+            return Err(Refusal::Bad("the model takes tensors, not rows of columns".to_owned()));
+        };
+        let count = rows.len();
+        self.check_rows(count)?;
+        let width = raw.plan.outputs().len();
+        let mut scratch = raw.kept().pop().unwrap_or_else(|| raw.plan.scratch());
+        let mut features = Vec::with_capacity(count.saturating_mul(width));
+        let mut failure = None;
+        for (number, row) in rows.enumerate() {
+            if let Err(error) = raw.plan.row(&row, &mut scratch, &mut features) {
+                failure = Some(in_row(&error, number));
+                break;
+            }
+        }
+        raw.kept().push(scratch);
+        match failure {
+            Some(refusal) => Err(refusal),
+            None => Ok(vec![Tensor { shape: vec![count, width], data: Data::F32(features) }]),
+        }
+    }
+
+    /// `"name":` of an input, as a JSON object has it.
+    #[must_use]
+    pub fn key(&self, position: usize) -> &str {
+        match &self.work {
+            Work::Package(raw) => raw.keys.get(position).map_or("", String::as_str),
+            Work::Graph(_) => "",
+        }
+    }
+
+    /// Computes what [`Model::tensors`] or [`Model::features`] gave, or refuses.
+    pub async fn predict(&self, worker: usize, inputs: Vec<Tensor>, limit: Duration) -> Result<Vec<Output>, Refusal> {
+        let rows = inputs.first().map_or(0, Tensor::rows);
+        let receiver = self.scheduler.submit(worker, inputs, limit)?;
+        let answer = match tokio::time::timeout(limit, receiver).await {
+            Err(_) => return Err(Refusal::Expired(limit)),
+            Ok(Err(_)) => return Err(Refusal::Draining),
+            Ok(Ok(answer)) => answer?,
+        };
+        let outputs = match &self.work {
+            Work::Graph(_) => answer,
+            Work::Package(raw) => raw.labelled(answer)?,
+        };
+        self.metrics.answered(rows);
+        Ok(self.names.iter().zip(outputs).map(|(name, tensor)| Output { name: Arc::clone(name), tensor }).collect())
+    }
+}
+
+impl Raw {
+    fn new(package: Package) -> Self {
+        let keys = package.inputs.iter().map(|column| format!("{}:", serde_json::Value::from(column.name.as_str())));
+        let keys = keys.collect();
+        let position = package.inputs.iter().enumerate().map(|(index, column)| (column.name.clone(), index)).collect();
+        Self { plan: package.plan, keys, position, classes: package.classes, scratch: Mutex::default() }
+    }
+
+    fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {
+        // There is nothing half done in it: each is taken out and put back whole.
+        self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The prediction, and the probability of each class, out of the model's scores.
+    fn labelled(&self, answer: Vec<Tensor>) -> Result<Vec<Tensor>, Refusal> {
+        let Some(Tensor { shape, data: Data::F32(scores) }) = answer.into_iter().next() else {
+            return Err(Refusal::Failed("the model gave no float32 scores".to_owned()));
+        };
+        let rows = shape.first().copied().unwrap_or_default();
+        let column = |data: Data| Tensor { shape: vec![rows], data };
+        let Some(classes) = &self.classes else {
+            return Ok(vec![column(Data::F64(scores.into_iter().map(f64::from).collect()))]);
+        };
+        let width = classes.len();
+        if scores.len() != rows * width {
+            return Err(Refusal::Failed("the model gave another number of scores than it has classes".to_owned()));
+        }
+        let best: Vec<usize> = scores.chunks_exact(width).map(greatest).collect();
+        let mut outputs = vec![column(pick(classes, &best))];
+        for class in 0..width {
+            let values = scores.iter().skip(class).step_by(width).map(|score| f64::from(*score)).collect();
+            outputs.push(column(Data::F64(values)));
+        }
+        Ok(outputs)
+    }
+}
+
+/// The first of the greatest; the first that is not a number, if there is one, as numpy has it.
+fn greatest(scores: &[f32]) -> usize {
+    let mut best = 0;
+    for (index, score) in scores.iter().enumerate() {
+        if score.is_nan() {
+            return index;
+        }
+        if *score > scores[best] {
+            best = index;
+        }
+    }
+    best
+}
+
+fn pick(classes: &Data, best: &[usize]) -> Data {
+    fn of<T: Clone>(values: &[T], best: &[usize]) -> Vec<T> {
+        best.iter().map(|index| values[*index].clone()).collect()
+    }
+    match classes {
+        Data::F32(values) => Data::F32(of(values, best)),
+        Data::F64(values) => Data::F64(of(values, best)),
+        Data::I32(values) => Data::I32(of(values, best)),
+        Data::I64(values) => Data::I64(of(values, best)),
+        Data::Bool(values) => Data::Bool(of(values, best)),
+        Data::Text(values) => Data::Text(of(values, best)),
+    }
+}
+
+/// What the plan says of a row, with the number that the row has in the request.
+fn in_row(error: &headrace_core::Error, number: usize) -> Refusal {
+    let place = error.place().map(|place| place.trim_end_matches(", row 0").to_owned());
+    let place = place.map_or_else(|| format!("row {number}"), |place| format!("{place}, row {number}"));
+    let hint = error.hint().map(|hint| format!(" {hint}")).unwrap_or_default();
+    Refusal::Bad(format!("{place}: {error}.{hint}"))
+}
+
+fn shown(shape: &[Option<usize>]) -> Vec<i64> {
+    shape.iter().map(|length| length.and_then(|length| i64::try_from(length).ok()).unwrap_or(-1)).collect()
+}
+
+fn columns(ports: &[Port]) -> Vec<Column> {
+    ports
+        .iter()
+        .map(|port| Column {
+            name: port.name.clone(),
+            datatype: port.kind.datatype().to_owned(),
+            shape: shown(&port.shape),
+        })
+        .collect()
+}
+
+fn labelled(package: &Package) -> Vec<Column> {
+    let kind = package.classes.as_ref().map_or(Kind::F64, Data::kind);
+    let column = |name: String, kind: Kind| Column { name, datatype: kind.datatype().to_owned(), shape: vec![-1] };
+    let probabilities = package.class_names.iter().map(|name| column(format!("probability_{name}"), Kind::F64));
+    std::iter::once(column("prediction".to_owned(), kind)).chain(probabilities).collect()
+}
+
+/// A few rows for an input of which nothing but the type is known.
+fn made_up(port: &Port) -> Tensor {
+    let mut shape: Vec<usize> = port.shape.iter().map(|length| length.unwrap_or(1)).collect();
+    if let (Some(rows), Some(None)) = (shape.first_mut(), port.shape.first()) {
+        *rows = PROBES;
+    }
+    let count = shape.iter().product();
+    // A fraction that does not come round soon, so that no two rows are alike.
+    let number = |index: usize| (u32::try_from(index % 9973).map_or(0.0, f64::from) * 0.618_033_988_75).fract();
+    let whole = |index: usize| i32::try_from(index % 3).unwrap_or_default();
+    let data = match port.kind {
+        #[expect(clippy::cast_possible_truncation, reason = "any number will do")]
+        Kind::F32 => Data::F32((0..count).map(|index| (number(index) * 4.0 - 2.0) as f32).collect()),
+        Kind::F64 => Data::F64((0..count).map(|index| number(index) * 4.0 - 2.0).collect()),
+        Kind::I32 => Data::I32((0..count).map(whole).collect()),
+        Kind::I64 => Data::I64((0..count).map(|index| i64::from(whole(index))).collect()),
+        Kind::Bool => Data::Bool((0..count).map(|index| index % 3 == 0).collect()),
+        Kind::Text => Data::Text((0..count).map(|index| format!("{}", index % 3)).collect()),
+    };
+    Tensor { shape, data }
+}
+
+fn check_axes(inputs: &[Port]) -> Result<(), StartError> {
+    let failed = |reason: String| Err(StartError::Model { reason });
+    if inputs.is_empty() {
+        return failed("the model has no inputs".to_owned());
+    }
+    match inputs.iter().find(|port| port.shape.is_empty()) {
+        Some(port) => failed(format!("the model's input '{}' has no axis for rows", port.name.escape_debug())),
+        None => Ok(()),
+    }
+}
+
+fn check_graph(package: &Package, inputs: &[Port], outputs: &[Port]) -> Result<(), StartError> {
+    let failed = |reason: String| Err(StartError::Model { reason });
+    let width = package.plan.outputs().len();
+    let classes = package.classes.as_ref().map(Data::len);
+    let fits = |port: &Port, shape: &[Option<usize>]| port.kind == Kind::F32 && port.shape == shape;
+    let given: &[Option<usize>] = &classes.map_or(vec![None], |classes| vec![None, Some(classes)]);
+    match (inputs, outputs) {
+        ([input], [output]) if fits(input, &[None, Some(width)]) && fits(output, given) => {}
+        _ => {
+            return failed(format!(
+                "the model and the feature plan do not belong together: the plan gives {width} features, the model takes {inputs:?} and gives {outputs:?}"
+            ));
+        }
+    }
+    let golden = &package.golden;
+    let scores = classes.unwrap_or(1);
+    if golden.rows == 0
+        || golden.features.len() != golden.rows * width
+        || golden.scores.len() != golden.rows * scores
+        || golden.names.len() != scores
+    {
+        return Err(StartError::Golden {
+            reason: "the golden rows are damaged: their shape is not the model's".to_owned(),
+        });
+    }
+    Ok(())
+}

@@ -1,0 +1,181 @@
+//! Which path leads where, in which accent, and what it takes to be let in.
+
+use std::borrow::Cow;
+
+use crate::error::Refusal;
+use crate::model::Model;
+
+/// What a token would have to allow. Without tokens a server listens on the loopback only, and lets everybody in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Permission {
+    /// Nothing: health.
+    Open,
+    /// Predictions, and what a client must know to ask for them.
+    Predict,
+    /// What an operator looks at.
+    Observe,
+}
+
+/// How errors are said.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Accent {
+    /// The Open Inference Protocol, and `KServe`'s first one: `{"error": ...}`.
+    Inference,
+    /// `MLflow`'s scoring server: `{"error_code": ..., "message": ...}`.
+    Mlflow,
+}
+
+/// What is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Route {
+    /// The server's name and extensions.
+    Server,
+    /// Is the process there?
+    Live,
+    /// Does it take requests?
+    Ready,
+    /// Inputs and outputs of the model.
+    Metadata,
+    /// Does the model take requests?
+    ModelReady,
+    /// Predictions, protocol v2.
+    Infer,
+    /// Names of the models, protocol v1.
+    Models,
+    /// Is the model ready, protocol v1.
+    Model,
+    /// Predictions, protocol v1.
+    Predict,
+    /// `MLflow`'s and `SageMaker`'s health.
+    Ping,
+    /// The version of the server.
+    Version,
+    /// `MLflow`'s and `SageMaker`'s predictions.
+    Invocations,
+    /// Prometheus.
+    Metrics,
+}
+
+/// A way in.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// `GET` or `POST`.
+    pub method: &'static str,
+    /// `{model}` and `{version}` stand for names.
+    pub path: &'static str,
+    /// Where it leads.
+    pub route: Route,
+    /// How errors are said there.
+    pub accent: Accent,
+    /// What it takes.
+    pub permission: Permission,
+}
+
+const fn entry(
+    method: &'static str,
+    path: &'static str,
+    route: Route,
+    accent: Accent,
+    permission: Permission,
+) -> Entry {
+    Entry { method, path, route, accent, permission }
+}
+
+/// Every way in.
+pub const ENTRIES: [Entry; 19] = {
+    use Accent::{Inference, Mlflow};
+    use Permission::{Observe, Open, Predict};
+    [
+        entry("GET", "/v2", Route::Server, Inference, Predict),
+        entry("GET", "/v2/health/live", Route::Live, Inference, Open),
+        entry("GET", "/v2/health/ready", Route::Ready, Inference, Open),
+        entry("GET", "/v2/models/{model}", Route::Metadata, Inference, Predict),
+        entry("GET", "/v2/models/{model}/versions/{version}", Route::Metadata, Inference, Predict),
+        entry("GET", "/v2/models/{model}/ready", Route::ModelReady, Inference, Open),
+        entry("GET", "/v2/models/{model}/versions/{version}/ready", Route::ModelReady, Inference, Open),
+        entry("POST", "/v2/models/{model}/infer", Route::Infer, Inference, Predict),
+        entry("POST", "/v2/models/{model}/versions/{version}/infer", Route::Infer, Inference, Predict),
+        entry("GET", "/v1/models", Route::Models, Inference, Predict),
+        // Before the next, whose name it would be otherwise.
+        entry("POST", "/v1/models/{model}:predict", Route::Predict, Inference, Predict),
+        entry("GET", "/v1/models/{model}", Route::Model, Inference, Open),
+        entry("GET", "/ping", Route::Ping, Mlflow, Open),
+        entry("GET", "/health", Route::Ping, Mlflow, Open),
+        entry("GET", "/version", Route::Version, Mlflow, Open),
+        entry("POST", "/invocations", Route::Invocations, Mlflow, Predict),
+        entry("GET", "/metrics", Route::Metrics, Inference, Observe),
+        entry("HEAD", "/ping", Route::Ping, Mlflow, Open),
+        entry("HEAD", "/health", Route::Ping, Mlflow, Open),
+    ]
+};
+
+/// The way in for a request, or why there is none.
+pub fn find(method: &str, path: &str, model: &Model) -> Result<&'static Entry, (Accent, Refusal)> {
+    let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
+    let mut allowed: Option<&'static Entry> = None;
+    for entry in &ENTRIES {
+        let Some((name, version)) = matched(entry.path, path) else { continue };
+        if entry.method != method {
+            allowed = allowed.or(Some(entry));
+            continue;
+        }
+        if let Some(name) = name.filter(|name| *name != model.name) {
+            if allowed.is_some() {
+                // The path is that of an entry before, asked with another method.
+                continue;
+            }
+            let (found, known) = (name.escape_debug(), model.name.escape_debug());
+            let what = format!("there is no model '{found}'; this server has '{known}'");
+            return Err((entry.accent, Refusal::NotFound(what)));
+        }
+        if let Some(version) = version.filter(|version| *version != model.version) {
+            let (found, known) = (version.escape_debug(), model.version.escape_debug());
+            let what = format!("there is no version '{found}' of the model; this server has '{known}'");
+            return Err((entry.accent, Refusal::NotFound(what)));
+        }
+        return Ok(entry);
+    }
+    Err(match allowed {
+        Some(entry) => (entry.accent, Refusal::Method(entry.method)),
+        None => (Accent::Inference, Refusal::NotFound("there is no such route".to_owned())),
+    })
+}
+
+/// A model and a version, where a path names them.
+type Named<'a> = (Option<Cow<'a, str>>, Option<Cow<'a, str>>);
+
+/// The model and the version that a path names, if it is like the pattern.
+fn matched<'a>(pattern: &str, path: &'a str) -> Option<Named<'a>> {
+    let (mut model, mut version) = (None, None);
+    let mut parts = path.split('/');
+    for wanted in pattern.split('/') {
+        let part = parts.next()?;
+        if let Some(suffix) = wanted.strip_prefix("{model}") {
+            model = Some(decoded(part.strip_suffix(suffix)?)?);
+        } else if wanted == "{version}" {
+            version = Some(decoded(part)?);
+        } else if wanted != part {
+            return None;
+        }
+    }
+    parts.next().is_none().then_some((model, version))
+}
+
+/// A part of a path without percent signs; it is compared with a name, and never becomes a path again.
+fn decoded(part: &str) -> Option<Cow<'_, str>> {
+    if !part.contains('%') {
+        return Some(Cow::Borrowed(part));
+    }
+    let mut bytes = Vec::with_capacity(part.len());
+    let mut rest = part.bytes();
+    while let Some(byte) = rest.next() {
+        if byte == b'%' {
+            let mut digit = || char::from(rest.next()?).to_digit(16);
+            let (high, low) = (digit()?, digit()?);
+            bytes.push(u8::try_from(high * 16 + low).ok()?);
+        } else {
+            bytes.push(byte);
+        }
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
+}
