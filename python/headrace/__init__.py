@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from headrace.compute.text import HashingVectorizer as HashingVectorizer
     from headrace.hooks.markers import hookimpl as hookimpl
     from headrace.project import Project as Project
+    from headrace.serving import Server as Server
     from headrace.types import AliasMove as AliasMove
     from headrace.types import Artifact as Artifact
     from headrace.types import ArtifactReader as ArtifactReader
@@ -68,6 +69,7 @@ _WHERE = {
     "Predictor": "headrace.compute.inference",
     "Profile": "headrace.compute.profile",
     "Project": "headrace.project",
+    "Server": "headrace.serving",
     "Window": "headrace.compute.profile",
     "hookimpl": "headrace.hooks.markers",
     **dict.fromkeys(

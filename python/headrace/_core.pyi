@@ -14,6 +14,7 @@ __all__ = [
     "FeatureHasher",
     "Plan",
     "Profile",
+    "Server",
     "TextVectorizer",
     "Window",
     "drift_compare",
@@ -77,6 +78,27 @@ class Detector:
     @property
     def warning(self) -> int | None: ...
     def options(self) -> tuple[str, dict[str, Any]]: ...
+
+@final
+class Server:
+    def __new__(
+        cls,
+        *,
+        name: str,
+        version: str,
+        onnx: bytes,
+        library: str,
+        package: Mapping[str, Any] | None,
+        options: Mapping[str, Any],
+    ) -> Self: ...
+    @property
+    def port(self) -> int: ...
+    @property
+    def host(self) -> str: ...
+    @property
+    def batched(self) -> bool: ...
+    def totals(self) -> tuple[int, int, int] | None: ...
+    def stop(self, patience: float) -> None: ...
 
 @final
 class TextVectorizer:

@@ -28,6 +28,7 @@ __all__ = [
     "PluginConflictError",
     "PluginError",
     "RegistryError",
+    "ServingError",
     "SpecError",
     "StageError",
     "StageTimeoutError",
@@ -196,3 +197,10 @@ class InvalidNameError(RegistryError, ValueError):
 
 class AliasConflictError(RegistryError):
     """Compare-and-swap failed: the alias moved since it was read."""
+
+
+# --- serving -------------------------------------------------------------------------------------------------------
+
+
+class ServingError(HeadraceError):
+    """The server cannot start: the port is in use, others could reach the host, ONNX Runtime is missing or too old."""

@@ -31,6 +31,9 @@ _SECTIONS = {
         "reproduce": Lazy("headrace.cli.reproduce:reproduce", "Execute again what made a model version, and compare."),
         "artifacts": Lazy("headrace.cli.artifacts:artifacts", "Show and export artifacts."),
     },
+    "Serve": {
+        "serve": Lazy("headrace.cli.serve:serve", "Answer requests for predictions over HTTP."),
+    },
     "Watch": {
         "profile": Lazy("headrace.cli.drift:profile", "Write what the columns of DATA look like, in few bytes."),
         "drift": Lazy("headrace.cli.drift:drift", "Say which columns of LIVE changed since REF."),

@@ -26,6 +26,7 @@ and texts never seen.
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from headrace.compute.plan.document import Column
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from headrace.compute.inference import Predictor
+    from headrace.compute.plan.feature_plan import FeaturePlan
 
 FORMAT: Final = 1
 _OTHER_RUNTIME: Final = 1e-6
@@ -90,8 +92,41 @@ def replay(predictor: Predictor, golden: Mapping[str, Any]) -> None:
         row, the feature, both values, and the versions of the runtime.
 
     """
-    import numpy as np
     import onnxruntime
+
+    expected = replay_features(predictor.plan, golden, runtime=onnxruntime.__version__)
+    note = (
+        f" (made with ONNX Runtime {expected.made_with}, this is {onnxruntime.__version__}; tolerance "
+        f"{expected.tolerance:g})"
+    )
+    _compare(
+        _two_dimensional(predictor.scores_of(expected.features)),
+        expected.scores,
+        expected.tolerance,
+        what="score",
+        names=expected.names,
+        note=note,
+    )
+
+
+@dataclass(frozen=True)
+class Expected:
+    """Golden rows whose features were computed again: what the model must make of them.
+
+    `features` is float32 [rows, features], `scores` float64 [rows, classes], of regression [rows, 1]; `names` are those
+    of the scores.
+    """
+
+    features: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float64]
+    tolerance: float
+    names: tuple[str, ...]
+    made_with: str
+
+
+def replay_features(plan: FeaturePlan, golden: Mapping[str, Any], *, runtime: str) -> Expected:
+    """The first half of `replay`, which needs no model. `runtime` is the version of ONNX Runtime that will score."""
+    import numpy as np
     import polars as pl
 
     try:
@@ -100,7 +135,7 @@ def replay(predictor: Predictor, golden: Mapping[str, Any]) -> None:
                 f"they have format {golden['format']}, this headrace reads format {FORMAT}", hint="Upgrade headrace."
             )
         columns = {entry["name"]: entry["type"] for entry in golden["inputs"]}
-        if golden["plan"] != predictor.plan.fingerprint or columns != predictor.plan.inputs:
+        if golden["plan"] != plan.fingerprint or columns != plan.inputs:
             _refuse("they were made with another feature plan")
         rows = _decoded(golden["rows"], columns)
         features = _array(golden["features"], np.float32)
@@ -112,20 +147,12 @@ def replay(predictor: Predictor, golden: Mapping[str, Any]) -> None:
         raise ModelFormatError(
             f"the golden rows are damaged: {type(error).__name__}: {error}", place="golden.json", hint=_AGAIN
         ) from error
-    found = predictor.plan.matrix(rows)
-    _compare(found, features, 0.0, what="feature", names=predictor.plan.outputs)
-    if version != onnxruntime.__version__:
+    found = plan.matrix(rows)
+    _compare(found, features, 0.0, what="feature", names=plan.outputs)
+    if version != runtime:
         tolerance = max(tolerance, _OTHER_RUNTIME)
-    names = predictor.plan.class_names or ("prediction",)
-    note = f" (made with ONNX Runtime {version}, this is {onnxruntime.__version__}; tolerance {tolerance:g})"
-    _compare(
-        _two_dimensional(predictor.scores_of(found)),
-        _two_dimensional(scores),
-        tolerance,
-        what="score",
-        names=names,
-        note=note,
-    )
+    names = plan.class_names or ("prediction",)
+    return Expected(found, _two_dimensional(scores), tolerance, names, version)
 
 
 _AGAIN: Final = "Do not use this package; register the model again."

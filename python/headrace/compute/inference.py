@@ -70,7 +70,7 @@ class Predictor:
         if transforms is not None:
             plan = plan.bind(transforms)
         onnx = package.read("model.onnx")
-        _refuse_external_data(onnx)
+        refuse_external_data(onnx)
         model = Model(task=plan.task, target=plan.target, features=plan.outputs, classes=tuple(plan.classes), onnx=onnx)
         predictor = cls(plan, model, threads=threads)
         golden.replay(predictor, _json(package, "golden.json"))
@@ -184,8 +184,8 @@ def _check_graph(session: onnxruntime.InferenceSession, plan: FeaturePlan) -> st
     return wanted
 
 
-def _refuse_external_data(onnx_bytes: bytes) -> None:
-    """Weights outside the file would be read from wherever the file says."""
+def refuse_external_data(onnx_bytes: bytes) -> None:
+    """`ModelFormatError` for weights that would be read from wherever the model says, and for what is no ONNX model."""
     import onnx
     from onnx.external_data_helper import uses_external_data
 

@@ -1,4 +1,4 @@
-//! The extension module `headrace._core`: how Python reaches `headrace-core`.
+//! The extension module `headrace._core`: how Python reaches `headrace-core` and `headrace-serve`.
 //!
 //! Convert, detach, call, wrap; no logic. Only `headrace.compute` imports it.
 
@@ -12,6 +12,7 @@ mod hash;
 mod hasher;
 mod plan;
 mod profile;
+mod serve;
 mod text;
 
 use pyo3::prelude::*;
@@ -30,6 +31,8 @@ mod _core {
     use super::plan::{Plan, plan_fingerprint};
     #[pymodule_export]
     use super::profile::{Profile, Window};
+    #[pymodule_export]
+    use super::serve::PyServer;
     #[pymodule_export]
     use super::text::{TextVectorizer, english_stop_words, text_unicode_version};
 }

@@ -1,0 +1,139 @@
+"""`headrace serve`."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import threading
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from headrace.cli.command import Command
+from headrace.cli.failure import INTERRUPTED
+from headrace.cli.options import json_option, project_option
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from types import FrameType
+
+    from headrace.serving import Server
+
+
+@click.command(
+    cls=Command,
+    examples=[
+        "headrace serve flights@champion",
+        "headrace serve model.onnx --port 9000 --workers 2",
+        "headrace serve flights@3 --deadline 0.2 --drain 5",
+    ],
+    keys={
+        "url": "where it listens",
+        "model, version": "what it serves",
+        "batched": "whether requests that wait are computed together",
+    },
+)
+@click.argument("model", metavar="REF|FILE.onnx")
+@click.option("--host", default="127.0.0.1", show_default=True, help="An address of the loopback.")
+@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65_535), help="0: any that is free.")
+@click.option(
+    "--workers", type=click.IntRange(1), help="Threads, each with a copy of the model.  [default: one a processor]"
+)
+@click.option(
+    "--max-batch-rows",
+    default=1024,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Rows that are computed together, at most; 1: each request by itself.",
+)
+@click.option(
+    "--deadline",
+    default=10.0,
+    show_default=True,
+    type=click.FloatRange(0.001, 86_400),
+    help="Seconds that a request may wait for its answer.",
+)
+@click.option(
+    "--drain",
+    default=25.0,
+    show_default=True,
+    type=click.FloatRange(0, 86_400),
+    help="Seconds after SIGTERM or Ctrl-C in which what was asked is still answered.",
+)
+@project_option
+@json_option
+def serve(
+    *,
+    model: str,
+    host: str,
+    port: int,
+    workers: int | None,
+    max_batch_rows: int,
+    deadline: float,
+    drain: float,
+    project_dir: str,
+    env: str | None,
+    as_json: bool,
+) -> None:
+    """Answer requests for predictions over HTTP, until SIGTERM or Ctrl-C.
+
+    REF is MODEL@ALIAS, MODEL@NUMBER, or MODEL for its champion: raw columns in, the prediction out, computed by the
+    feature plan of the package. A file ending in .onnx is served as it is. The Open Inference Protocol v2, KServe v1,
+    MLflow's /invocations and SageMaker's /ping are answered on the same port, and /metrics for Prometheus.
+    """
+    from headrace.serving import Server
+
+    def start(source: object) -> Server:
+        return Server(
+            source,  # type: ignore[arg-type]  # a package or a path, as below
+            host=host,
+            port=port,
+            workers=workers,
+            max_batch_rows=max_batch_rows,
+            deadline=deadline,
+        )
+
+    with until_asked_to_stop() as asked:
+        if model.endswith(".onnx"):
+            server = start(Path(model))
+        else:
+            from headrace.project import Project
+
+            with Project(project_dir, env=env) as project:
+                server = start(project.registry.resolve(model))
+        try:
+            if as_json:
+                document = {
+                    "url": server.url,
+                    "model": server.model,
+                    "version": server.version,
+                    "batched": server.batched,
+                }
+                click.echo(json.dumps(document))
+            else:
+                click.echo(f"serving {server.model}@{server.version} on {server.url}; Ctrl-C stops it", err=True)
+            asked.wait()
+        finally:
+            server.stop(patience=drain)
+
+
+@contextmanager
+def until_asked_to_stop() -> Iterator[threading.Event]:
+    """Within, SIGTERM and Ctrl-C set the event; the second time the process leaves at once with code 130."""
+    asked = threading.Event()
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        if asked.is_set():
+            os._exit(INTERRUPTED)
+        asked.set()
+
+    heard = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, stop) for number in heard}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
