@@ -21,9 +21,12 @@ mod bare;
 mod block;
 mod census;
 mod column;
-mod memo;
+mod dictionary;
+mod lanes;
 mod network;
+mod number;
 mod problem;
+mod queue;
 mod rows;
 mod scheme;
 mod strings;
@@ -170,18 +173,17 @@ impl Hasher {
     ) -> Result<Csr<T>> {
         let prepared = self.prepare(reading(frame), schema, batches)?;
         let bound: usize = prepared.iter().zip(batches).map(|(columns, batch)| bound(columns, batch.num_rows())).sum();
-        let parts = run(&cut(&prepared, batches), threads, bound, |pieces, first| {
-            let mut made = Csr::new(self.columns());
-            // The first part takes all the others up in the end. More than fits is noticed row by row.
-            let own: usize = pieces.iter().map(Piece::bound).sum();
-            made.reserve(if first { bound } else { own }, pieces.iter().map(|piece| piece.rows.len()).sum());
-            let mut worker = Worker::default();
-            for piece in pieces {
-                worker.sparse(piece.columns, piece.rows.clone(), &mut made)?;
-            }
-            Ok(made)
-        })?;
-        Csr::concat(parts, self.columns())
+        let pieces = cut(&prepared, batches);
+        let mut made = Csr::new(self.columns());
+        // More than fits is noticed block by block.
+        made.reserve(bound, batches.iter().map(RecordBatch::num_rows).sum());
+        let threads = if bound < PARALLEL_VALUES { 1 } else { threads.get().min(pieces.len()) };
+        let produce = |worker: &mut Worker, number: usize| {
+            let piece = &pieces[number];
+            worker.block::<T>(piece.columns, piece.rows.clone(), self.columns())
+        };
+        queue::in_order(pieces.len(), threads, produce, |block| block.append(&mut made))?;
+        Ok(made)
     }
 
     /// A frame as entries (column, value) that are neither sorted nor added up: `indices` may repeat within a row.
@@ -274,12 +276,6 @@ impl Hasher {
     }
 }
 
-impl Piece<'_> {
-    fn bound(&self) -> usize {
-        self.columns.iter().map(|column| column.bound(self.rows.clone())).sum()
-    }
-}
-
 fn reading(frame: Frame) -> Reading {
     match frame {
         Frame::Named => Reading::Named,
@@ -298,24 +294,6 @@ fn cut<'a>(prepared: &'a [Vec<Column<'a>>], batches: &[RecordBatch]) -> Vec<Piec
         (0..rows).step_by(BLOCK).map(move |start| Piece { columns, rows: start..rows.min(start + BLOCK) })
     });
     blocks.collect()
-}
-
-/// Works on as many runs of pieces at once as there are threads, and gives their results in order.
-fn run<'a, R: Send>(
-    pieces: &[Piece<'a>],
-    threads: NonZeroUsize,
-    values: usize,
-    work: impl Fn(&[Piece<'a>], bool) -> Result<R> + Sync,
-) -> Result<Vec<R>> {
-    let threads = if values < PARALLEL_VALUES { 1 } else { threads.get().min(pieces.len()) };
-    if threads <= 1 {
-        return Ok(vec![work(pieces, true)?]);
-    }
-    let runs: Vec<_> = pieces.chunks(pieces.len().div_ceil(threads)).enumerate().collect();
-    let outcomes: Vec<_> = start_pool(threads)?
-        .install(|| runs.into_par_iter().with_max_len(1).map(|(number, run)| work(run, number == 0)).collect());
-    // The first error in the order of rows, whichever thread was first.
-    outcomes.into_iter().collect()
 }
 
 /// Writes rows of `width` values each.

@@ -69,6 +69,17 @@ impl<T> Csr<T> {
         }
     }
 
+    /// Appends the rows of another matrix.
+    pub fn append(&mut self, other: Self) -> Result<()> {
+        let base = offset(self.data.len())?;
+        // The last row's end fits, so all do.
+        offset(self.data.len() + other.data.len())?;
+        self.indptr.extend(other.indptr.iter().skip(1).map(|end| end.saturating_add(base)));
+        self.indices.extend_from_slice(&other.indices);
+        self.data.extend(other.data);
+        Ok(())
+    }
+
     /// Parts, one after the other.
     pub fn concat(parts: Vec<Self>, columns: usize) -> Result<Self> {
         let total: usize = parts.iter().map(|part| part.data.len()).sum();
@@ -76,13 +87,7 @@ impl<T> Csr<T> {
         let mut parts = parts.into_iter();
         let Some(mut whole) = parts.next() else { return Ok(Self::new(columns)) };
         whole.reserve(total - whole.data.len(), parts.as_slice().iter().map(Self::rows).sum());
-        for part in parts {
-            // The last of these fits, so all do.
-            let base = offset(whole.data.len())?;
-            whole.indptr.extend(part.indptr.iter().skip(1).map(|end| end.saturating_add(base)));
-            whole.indices.extend_from_slice(&part.indices);
-            whole.data.extend(part.data);
-        }
+        parts.try_for_each(|part| whole.append(part))?;
         Ok(whole)
     }
 }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use fearless_simd::{Level, dispatch};
+
 use super::Value;
 use super::column::{Column, Filled};
 use super::network;
@@ -19,7 +21,24 @@ pub(super) struct Worker {
     sorted: Vec<Vec<Key>>,
     steps: Vec<(usize, usize)>,
     dirty: Vec<bool>,
-    flat: Vec<Key>,
+}
+
+/// The rows of a block.
+#[derive(Debug)]
+pub(super) enum Block<T> {
+    /// Their values are all 1 or -1, at most one of each column.
+    Ones(Ones),
+    /// Any.
+    Rows(Csr<T>),
+}
+
+/// Sorted keys, row after row.
+#[derive(Debug)]
+pub(super) struct Ones {
+    width: usize,
+    keys: Vec<Key>,
+    /// Rows two of whose features share a column, or of which one is absent.
+    dirty: Vec<usize>,
 }
 
 impl Worker {
@@ -28,29 +47,32 @@ impl Worker {
         columns.iter().zip(&mut self.filled).try_for_each(|(column, filled)| column.fill(rows.clone(), filled))
     }
 
-    /// Appends rows to `made`.
-    pub(super) fn sparse<T: Value>(
+    /// Sorted rows.
+    pub(super) fn block<T: Value>(
         &mut self,
         columns: &[Column<'_>],
         rows: Range<usize>,
-        made: &mut Csr<T>,
-    ) -> Result<()> {
+        width: usize,
+    ) -> Result<Block<T>> {
         let count = rows.len();
-        self.fill(columns, rows)?;
+        self.fill(columns, rows.clone())?;
         let plain = columns.iter().all(|column| column.is_flat() && !column.has_values);
         if plain && (1..=NETWORK_COLUMNS).contains(&columns.len()) {
-            return self.ones(count, made);
+            return Ok(Block::Ones(dispatch!(Level::new(), _ => self.ones(count))));
         }
+        let mut made = Csr::new(width);
+        made.reserve(columns.iter().map(|column| column.bound(rows.clone())).sum(), count);
         let mut entries = Vec::new();
         for row in 0..count {
             self.row(row, |key, value| entries.push((column_of(key), T::of(value))));
             made.push_row(&mut entries)?;
         }
-        Ok(())
+        Ok(Block::Rows(made))
     }
 
-    /// Appends rows whose values are all 1 or -1, at most one of each column.
-    fn ones<T: Value>(&mut self, count: usize, made: &mut Csr<T>) -> Result<()> {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for several processors")]
+    fn ones(&mut self, count: usize) -> Ones {
         let width = self.filled.len();
         if self.sorted.len() != width {
             self.sorted = vec![Vec::new(); width];
@@ -61,7 +83,7 @@ impl Worker {
             std::mem::swap(sorted, &mut filled.keys);
         }
         network::sort(&mut self.sorted, &self.steps);
-        // A row is dirty if two of its features share a column, or if one is absent; absent ones are sorted last.
+        // Absent ones are sorted last.
         self.dirty.clear();
         self.dirty.extend(self.sorted[width - 1].iter().map(|last| *last == ABSENT));
         for pair in self.sorted.windows(2) {
@@ -69,42 +91,26 @@ impl Worker {
                 *dirty |= (left ^ right) >> 1 == 0;
             }
         }
-        self.flat.resize(width * count, 0);
+        let dirty = self.dirty.iter().enumerate().filter(|(_, dirty)| **dirty).map(|(row, _)| row).collect();
+        let mut keys = vec![0; width * count];
         // A width that the compiler knows takes half of the time.
         match width {
-            2 => turn::<2>(&self.sorted, &mut self.flat),
-            3 => turn::<3>(&self.sorted, &mut self.flat),
-            4 => turn::<4>(&self.sorted, &mut self.flat),
-            5 => turn::<5>(&self.sorted, &mut self.flat),
-            6 => turn::<6>(&self.sorted, &mut self.flat),
-            7 => turn::<7>(&self.sorted, &mut self.flat),
-            8 => turn::<8>(&self.sorted, &mut self.flat),
+            2 => turn::<2>(&self.sorted, &mut keys),
+            3 => turn::<3>(&self.sorted, &mut keys),
+            4 => turn::<4>(&self.sorted, &mut keys),
+            5 => turn::<5>(&self.sorted, &mut keys),
+            6 => turn::<6>(&self.sorted, &mut keys),
+            7 => turn::<7>(&self.sorted, &mut keys),
+            8 => turn::<8>(&self.sorted, &mut keys),
             _ => {
-                for (column, keys) in self.sorted.iter().enumerate() {
-                    for (slot, key) in self.flat[column..].iter_mut().step_by(width).zip(keys) {
+                for (column, sorted) in self.sorted.iter().enumerate() {
+                    for (slot, key) in keys[column..].iter_mut().step_by(width).zip(sorted) {
                         *slot = *key;
                     }
                 }
             }
         }
-        let mut row = 0;
-        while row < count {
-            let clean = self.dirty[row..].iter().position(|dirty| *dirty).unwrap_or(count - row);
-            let keys = &self.flat[row * width..(row + clean) * width];
-            let begin = made.data.len();
-            made.indices.extend(keys.iter().map(|key| column_of(*key)));
-            made.data.extend(keys.iter().map(|key| T::one(*key)));
-            offset(made.data.len())?;
-            // It was checked that all of these fit.
-            let ends = (1..=clean).map(|rows| i32::try_from(begin + rows * width).unwrap_or(i32::MAX));
-            made.indptr.extend(ends);
-            row += clean;
-            if row < count {
-                merge(&self.flat[row * width..(row + 1) * width], made)?;
-                row += 1;
-            }
-        }
-        Ok(())
+        Ones { width, keys, dirty }
     }
 
     /// Appends rows to `made` as they come, neither sorted nor added up.
@@ -167,7 +173,43 @@ impl Worker {
     }
 }
 
+impl<T: Value> Block<T> {
+    /// Appends the rows.
+    pub(super) fn append(self, made: &mut Csr<T>) -> Result<()> {
+        match self {
+            Self::Ones(ones) => dispatch!(Level::new(), _ => ones.append(made)),
+            Self::Rows(rows) => made.append(rows),
+        }
+    }
+}
+
+impl Ones {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for several processors")]
+    fn append<T: Value>(&self, made: &mut Csr<T>) -> Result<()> {
+        let (width, mut row) = (self.width, 0);
+        let rows = self.keys.len() / width;
+        for dirty in self.dirty.iter().copied().chain([rows]) {
+            let keys = &self.keys[row * width..dirty * width];
+            let begin = offset(made.data.len())?;
+            offset(made.data.len() + keys.len())?;
+            made.indices.extend(keys.iter().map(|key| column_of(*key)));
+            made.data.extend(keys.iter().map(|key| T::one(*key)));
+            // The last of these fits, so all do.
+            let (step, clean) = (offset(width)?, offset(dirty - row)?);
+            made.indptr.extend((0..clean).map(|row| begin + step + row * step));
+            if dirty < rows {
+                merge(&self.keys[dirty * width..(dirty + 1) * width], made)?;
+            }
+            row = dirty + 1;
+        }
+        Ok(())
+    }
+}
+
 /// Writes `WIDTH` columns of keys row after row.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "part of what is compiled for several processors")]
 fn turn<const WIDTH: usize>(columns: &[Vec<Key>], rows: &mut [Key]) {
     let (rows, _) = rows.as_chunks_mut::<WIDTH>();
     let columns: [&[Key]; WIDTH] = std::array::from_fn(|column| &columns[column][..rows.len()]);

@@ -4,22 +4,16 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray as _;
-use arrow_array::types::{
-    BinaryViewType, Decimal32Type, Decimal64Type, Decimal128Type, Float16Type, Float32Type, Float64Type, Int8Type,
-    Int16Type, Int32Type, Int64Type, StringViewType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
-};
-use arrow_array::{
-    Array, ArrayRef, ArrowPrimitiveType, GenericListArray, GenericListViewArray, OffsetSizeTrait, UInt64Array,
-};
-use arrow_buffer::{ArrowNativeType as _, NullBuffer};
+use arrow_array::types::{BinaryViewType, StringViewType};
+use arrow_array::{Array, ArrayRef, GenericListArray, GenericListViewArray, OffsetSizeTrait, UInt64Array};
+use arrow_buffer::ArrowNativeType as _;
 use arrow_schema::{DataType, Field};
 use arrow_select::take::{TakeOptions, take};
 
-use super::memo::Memo;
 use super::scheme::{ABSENT, Key, Role, Scheme};
 use super::strings::{self, Fault};
 use super::text::{self, Style};
-use super::{Mode, Options, Problem};
+use super::{Mode, Options, Problem, dictionary, number};
 use crate::error::{Error, Result};
 
 /// What a frame's columns are taken for.
@@ -81,8 +75,6 @@ pub(super) struct Filled {
     pub(super) values: Vec<f64>,
     /// Of lists: where the items of each row are.
     pub(super) spans: Option<Vec<Range<usize>>>,
-    /// Of short strings, from block to block: one column's always.
-    memo: Memo,
 }
 
 impl Filled {
@@ -378,7 +370,7 @@ impl Reader {
     fn fill(&self, rows: Range<usize>, out: &mut Filled) -> Result<(), Fault> {
         match self {
             Self::Plain(plain) => plain.fill(rows, out),
-            Self::Gather { codes, dictionary } => gather(codes, rows, dictionary, out),
+            Self::Gather { codes, dictionary } => dictionary::gather(codes, rows, dictionary, out),
             Self::Lists { spans, items } => {
                 let spans = &spans[rows.clone()];
                 let used = spans.iter().filter(|span| !span.is_empty());
@@ -430,7 +422,7 @@ impl Plain {
     fn fill(&self, rows: Range<usize>, out: &mut Filled) -> Result<(), Fault> {
         match self.kind {
             Kind::Absent => out.keys.resize(rows.len(), ABSENT),
-            Kind::Strings => self.strings(rows, &mut out.memo, &mut out.keys)?,
+            Kind::Strings => self.strings(rows, &mut out.keys)?,
             Kind::Written => {
                 out.keys.resize(rows.len(), ABSENT);
                 let keys = &mut out.keys;
@@ -449,7 +441,7 @@ impl Plain {
             }
             Kind::Number => {
                 let key = self.scheme.key(&[]);
-                numbers(&self.array, rows.clone(), &mut out.values);
+                number::read(&self.array, rows.clone(), &mut out.values);
                 let nulls = self.array.nulls();
                 // Spark keeps zeros; scikit-learn does not hash them.
                 let keeps = self.style == Style::Java;
@@ -463,110 +455,15 @@ impl Plain {
         Ok(())
     }
 
-    fn strings(&self, rows: Range<usize>, memo: &mut Memo, out: &mut Vec<Key>) -> Result<(), Fault> {
+    fn strings(&self, rows: Range<usize>, out: &mut Vec<Key>) -> Result<(), Fault> {
         let (array, scheme) = (&self.array, &self.scheme);
         match array.data_type() {
-            DataType::Utf8 => strings::offset(array.as_string::<i32>(), rows, scheme, true, memo, out),
-            DataType::LargeUtf8 => strings::offset(array.as_string::<i64>(), rows, scheme, true, memo, out),
-            DataType::Utf8View => {
-                strings::viewed(array.as_byte_view::<StringViewType>(), rows, scheme, true, memo, out)
-            }
-            DataType::Binary => strings::offset(array.as_binary::<i32>(), rows, scheme, false, memo, out),
-            DataType::LargeBinary => strings::offset(array.as_binary::<i64>(), rows, scheme, false, memo, out),
-            _ => strings::viewed(array.as_byte_view::<BinaryViewType>(), rows, scheme, false, memo, out),
+            DataType::Utf8 => strings::offset(array.as_string::<i32>(), rows, scheme, true, out),
+            DataType::LargeUtf8 => strings::offset(array.as_string::<i64>(), rows, scheme, true, out),
+            DataType::Utf8View => strings::viewed(array.as_byte_view::<StringViewType>(), rows, scheme, true, out),
+            DataType::Binary => strings::offset(array.as_binary::<i32>(), rows, scheme, false, out),
+            DataType::LargeBinary => strings::offset(array.as_binary::<i64>(), rows, scheme, false, out),
+            _ => strings::viewed(array.as_byte_view::<BinaryViewType>(), rows, scheme, false, out),
         }
     }
-}
-
-/// Appends the nearest float64 of each number; what lies under a null is anything.
-#[allow(clippy::cast_precision_loss, clippy::cast_lossless, reason = "as Python's float() of an int: the nearest")]
-fn numbers(array: &ArrayRef, rows: Range<usize>, out: &mut Vec<f64>) {
-    macro_rules! cast {
-        ($type:ty, $float:expr) => {
-            out.extend(array.as_primitive::<$type>().values()[rows].iter().map(|value| $float(*value)))
-        };
-    }
-    macro_rules! decimal {
-        ($type:ty, $scale:expr) => {{
-            let scale = u8::try_from(*$scale).unwrap_or(0);
-            out.extend(
-                array.as_primitive::<$type>().values()[rows].iter().map(|value| decimal(i128::from(*value), scale)),
-            )
-        }};
-    }
-    match array.data_type() {
-        DataType::Int8 => cast!(Int8Type, f64::from),
-        DataType::Int16 => cast!(Int16Type, f64::from),
-        DataType::Int32 => cast!(Int32Type, f64::from),
-        DataType::Int64 => cast!(Int64Type, |value| value as f64),
-        DataType::UInt8 => cast!(UInt8Type, f64::from),
-        DataType::UInt16 => cast!(UInt16Type, f64::from),
-        DataType::UInt32 => cast!(UInt32Type, f64::from),
-        DataType::UInt64 => cast!(UInt64Type, |value| value as f64),
-        DataType::Float16 => cast!(Float16Type, f64::from),
-        DataType::Float32 => cast!(Float32Type, f64::from),
-        DataType::Float64 => out.extend_from_slice(&array.as_primitive::<Float64Type>().values()[rows]),
-        DataType::Decimal32(_, scale) => decimal!(Decimal32Type, scale),
-        DataType::Decimal64(_, scale) => decimal!(Decimal64Type, scale),
-        DataType::Decimal128(_, scale) => decimal!(Decimal128Type, scale),
-        // `kind_of` calls nothing else a number.
-        _ => out.resize(rows.len(), f64::NAN),
-    }
-}
-
-/// The float64 nearest to a decimal.
-#[allow(clippy::cast_precision_loss, reason = "exact where it is used, or parsed")]
-fn decimal(value: i128, scale: u8) -> f64 {
-    // Both are exact, so that the quotient is rounded once.
-    if value.unsigned_abs() < 1 << 53 && scale <= 22 {
-        return value as f64 / 10_f64.powi(i32::from(scale));
-    }
-    format!("{value}e-{scale}").parse().unwrap_or(f64::NAN)
-}
-
-fn gather(codes: &ArrayRef, rows: Range<usize>, dictionary: &Filled, out: &mut Filled) -> Result<(), Fault> {
-    match codes.data_type() {
-        DataType::Int8 => gather_by::<Int8Type>(codes, rows, dictionary, out),
-        DataType::Int16 => gather_by::<Int16Type>(codes, rows, dictionary, out),
-        DataType::Int32 => gather_by::<Int32Type>(codes, rows, dictionary, out),
-        DataType::Int64 => gather_by::<Int64Type>(codes, rows, dictionary, out),
-        DataType::UInt8 => gather_by::<UInt8Type>(codes, rows, dictionary, out),
-        DataType::UInt16 => gather_by::<UInt16Type>(codes, rows, dictionary, out),
-        DataType::UInt32 => gather_by::<UInt32Type>(codes, rows, dictionary, out),
-        _ => gather_by::<UInt64Type>(codes, rows, dictionary, out),
-    }
-}
-
-fn gather_by<T: ArrowPrimitiveType>(
-    codes: &ArrayRef,
-    rows: Range<usize>,
-    dictionary: &Filled,
-    out: &mut Filled,
-) -> Result<(), Fault> {
-    let outside = Fault::Damaged("a key points outside its dictionary");
-    let nulls: Option<NullBuffer> = codes.nulls().map(|nulls| nulls.slice(rows.start, rows.len()));
-    let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
-    let codes = &codes.as_primitive::<T>().values()[rows];
-    let size = dictionary.keys.len();
-    let mut inside = true;
-    match nulls {
-        None => out.keys.extend(codes.iter().map(|code| {
-            let key = dictionary.keys.get(code.as_usize());
-            inside &= key.is_some();
-            key.copied().unwrap_or(ABSENT)
-        })),
-        Some(nulls) => out.keys.extend(codes.iter().zip(&nulls).map(|(code, valid)| {
-            let key = if valid { dictionary.keys.get(code.as_usize()) } else { Some(&ABSENT) };
-            inside &= key.is_some();
-            key.copied().unwrap_or(ABSENT)
-        })),
-    }
-    if !inside {
-        return Err(outside);
-    }
-    if !dictionary.values.is_empty() {
-        let value = |code: &T::Native| if code.as_usize() < size { dictionary.values[code.as_usize()] } else { 0.0 };
-        out.values.extend(codes.iter().map(value));
-    }
-    Ok(())
 }

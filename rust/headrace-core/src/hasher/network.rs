@@ -23,6 +23,8 @@ pub(super) fn steps(wires: usize) -> Vec<(usize, usize)> {
 }
 
 /// Sorts what stands beside each other in the columns, which have one length.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "part of what is compiled for several processors")]
 pub(super) fn sort(columns: &mut [Vec<u32>], steps: &[(usize, usize)]) {
     for &(low, high) in steps {
         // `low` is left of `high` in every step.

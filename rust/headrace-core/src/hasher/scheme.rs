@@ -4,6 +4,7 @@ use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher24;
 
+use super::lanes::{LANES, Lanes};
 use super::{Mode, Options};
 use crate::murmur::Prefix;
 
@@ -80,11 +81,8 @@ impl Fold {
 pub(super) trait Keys: Clone + Sync {
     fn key(&self, bytes: &[u8]) -> Key;
 
-    /// How many bytes wait for a block.
-    fn pending(&self) -> u32;
-
-    /// [`Keys::key`] of at most 12 bytes that fill at most `BLOCKS` blocks; zero beyond `length`.
-    fn short<const BLOCKS: usize>(&self, bytes: u128, length: u32) -> Key;
+    /// [`Keys::key`] of short values, none of which is longer than `longest`; of those that are not short, any key.
+    fn lanes(&self, lanes: &Lanes, longest: u32, keys: &mut [Key; LANES]);
 }
 
 /// `MurmurHash3` after a prefix.
@@ -100,16 +98,22 @@ impl Keys for Murmur {
         self.fold.key(self.prefix.hash(bytes))
     }
 
-    #[inline]
-    fn pending(&self) -> u32 {
-        self.prefix.waiting()
-    }
-
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a call a value takes as long as the hash")]
-    #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
-    fn short<const BLOCKS: usize>(&self, bytes: u128, length: u32) -> Key {
-        self.fold.key(self.prefix.hash_short::<BLOCKS>(bytes as u64, (bytes >> 64) as u64, length))
+    #[allow(clippy::inline_always, reason = "part of a loop that is compiled for several processors")]
+    fn lanes(&self, lanes: &Lanes, longest: u32, keys: &mut [Key; LANES]) {
+        let hashes = lanes.hashes(self.prefix, longest);
+        // Told apart out here, so that the loop has one way.
+        let fold = self.fold;
+        if fold.is_mask && !fold.euclid {
+            let (mask, sign) = (fold.mask, u32::from(fold.signed));
+            for (key, hash) in keys.iter_mut().zip(hashes) {
+                *key = ((hash.unsigned_abs() & mask) << 1) | ((hash.cast_unsigned() >> 31) & sign);
+            }
+        } else {
+            for (key, hash) in keys.iter_mut().zip(hashes) {
+                *key = fold.key(hash);
+            }
+        }
     }
 }
 
@@ -125,15 +129,10 @@ impl Keys for Bare {
         self.prefix.hash(bytes).cast_unsigned()
     }
 
-    fn pending(&self) -> u32 {
-        0
-    }
-
     #[inline(always)]
-    #[allow(clippy::inline_always, reason = "a call a value takes as long as the hash")]
-    #[allow(clippy::cast_possible_truncation, reason = "the two halves")]
-    fn short<const BLOCKS: usize>(&self, bytes: u128, length: u32) -> Key {
-        self.prefix.hash_short::<BLOCKS>(bytes as u64, (bytes >> 64) as u64, length).cast_unsigned()
+    #[allow(clippy::inline_always, reason = "part of a loop that is compiled for several processors")]
+    fn lanes(&self, lanes: &Lanes, longest: u32, keys: &mut [Key; LANES]) {
+        *keys = lanes.hashes(self.prefix, longest).map(i32::cast_unsigned);
     }
 }
 
@@ -170,12 +169,10 @@ impl Keys for Sip {
         Self::fold(self.hash(bytes), self.columns, self.signed)
     }
 
-    fn pending(&self) -> u32 {
-        0
-    }
-
-    fn short<const BLOCKS: usize>(&self, bytes: u128, length: u32) -> Key {
-        self.key(bytes.to_le_bytes().get(..length as usize).unwrap_or(&[]))
+    fn lanes(&self, lanes: &Lanes, _: u32, keys: &mut [Key; LANES]) {
+        for (lane, key) in keys.iter_mut().enumerate() {
+            *key = lanes.with(lane, |bytes| self.key(bytes));
+        }
     }
 }
 

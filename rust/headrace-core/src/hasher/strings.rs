@@ -1,30 +1,18 @@
 //! Keys of strings, read where they lie, a block of rows at a time.
 //!
-//! A block whose longest value has at most twelve bytes is hashed without branches. Nothing is taken on trust: offsets
+//! Values of at most twelve bytes are hashed side by side ([`super::lanes`]), longer ones one by one. Nothing is taken on trust: offsets
 //! and views may point anywhere, and bytes that should be text may not be.
 
 use arrow_array::types::ByteViewType;
 use arrow_array::{Array as _, GenericByteArray, GenericByteViewArray, types::ByteArrayType};
 use arrow_buffer::{ArrowNativeType as _, Buffer, NullBuffer};
+use fearless_simd::{Level, dispatch};
 use std::ops::Range;
 
-use super::memo::Memo;
+use super::lanes::{LANES, Lanes, SHORT};
 use super::scheme::{ABSENT, Key, Keys, Scheme};
 
-/// What a view holds itself, and what the branchless hash takes.
-const SHORT: usize = 12;
-const NOT_ASCII: u128 = 0x8080_8080_8080_8080_8080_8080_8080_8080;
-
-/// The low bytes, by how many.
-const MASKS: [u128; 16] = {
-    let mut masks = [0; 16];
-    let mut length = 1;
-    while length < 16 {
-        masks[length] = (1 << (8 * length)) - 1;
-        length += 1;
-    }
-    masks
-};
+const NOT_ASCII: u32 = 0x8080_8080;
 
 /// What is wrong, in which row of the array.
 #[derive(Debug, PartialEq, Eq)]
@@ -53,12 +41,11 @@ pub(super) fn viewed<T: ByteViewType>(
     rows: Range<usize>,
     scheme: &Scheme,
     text: bool,
-    memo: &mut Memo,
     out: &mut Vec<Key>,
 ) -> Result<(), Fault> {
     let nulls = array.nulls().map(|nulls| nulls.slice(rows.start, rows.len()));
     let views = Views { views: &array.views()[rows.clone()], buffers: array.data_buffers() };
-    keys(&views, rows.start, nulls.as_ref(), scheme, text, memo, out)
+    keys(&views, rows.start, nulls.as_ref(), scheme, text, out)
 }
 
 /// As [`viewed`], for values that lie end to end.
@@ -67,30 +54,26 @@ pub(super) fn offset<T: ByteArrayType>(
     rows: Range<usize>,
     scheme: &Scheme,
     text: bool,
-    memo: &mut Memo,
     out: &mut Vec<Key>,
 ) -> Result<(), Fault> {
     let nulls = array.nulls().map(|nulls| nulls.slice(rows.start, rows.len()));
     let offsets = array.value_offsets().get(rows.start..=rows.end).ok_or(OUTSIDE)?;
     let data = array.value_data();
-    let ascending = offsets.windows(2).filter(|pair| pair[0] > pair[1]).count() == 0;
+    // Counted, because a search that stops at the first cannot look at several at once.
+    let falls = dispatch!(Level::new(), _ => offsets.windows(2).filter(|pair| pair[0] > pair[1]).count());
     let inside =
         |offset: Option<&T::Offset>| offset.and_then(|offset| offset.to_usize()).is_some_and(|at| at <= data.len());
-    if !ascending || !inside(offsets.first()) || !inside(offsets.last()) {
+    if falls > 0 || !inside(offsets.first()) || !inside(offsets.last()) {
         return Err(OUTSIDE);
     }
-    keys(&Offsets { offsets, data }, rows.start, nulls.as_ref(), scheme, text, memo, out)
+    keys(&Offsets { offsets, data }, rows.start, nulls.as_ref(), scheme, text, out)
 }
 
 /// Some rows of strings.
 trait Values {
     fn len(&self) -> usize;
-    /// At least the length of the longest value, those under nulls too.
-    fn longest(&self) -> usize;
-    /// A value of at most twelve bytes, zero beyond its length.
-    fn short(&self, row: usize) -> (u128, u32);
-    /// What two values of at most twelve bytes have in common only if they are the same, and with no longer one.
-    fn tag(&self, row: usize) -> u128;
+    /// The length of a value and, if it has at most twelve bytes, these and then anything.
+    fn words(&self, row: usize) -> [u32; 4];
     /// Calls `then` with the value, or gives none if there is none where it should be.
     fn with<R>(&self, row: usize, then: impl FnOnce(&[u8]) -> R) -> Option<R>;
 }
@@ -105,23 +88,12 @@ impl Values for Views<'_> {
         self.views.len()
     }
 
-    #[allow(clippy::cast_possible_truncation, reason = "the length is the low 32 bits of a view")]
-    fn longest(&self) -> usize {
-        self.views.iter().map(|view| *view as u32).max().unwrap_or(0) as usize
-    }
-
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "the length is the low 32 bits of a view")]
-    fn short(&self, row: usize) -> (u128, u32) {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "part of a loop that is compiled for several processors")]
+    #[allow(clippy::cast_possible_truncation, reason = "four numbers of 32 bits")]
+    fn words(&self, row: usize) -> [u32; 4] {
         let view = self.views[row];
-        let length = view as u32;
-        ((view >> 32) & MASKS[length as usize % 16], length)
-    }
-
-    // What lies beyond the length is zero as a rule; where it is not, a value has more than one tag.
-    #[inline]
-    fn tag(&self, row: usize) -> u128 {
-        self.views[row]
+        [view as u32, (view >> 32) as u32, (view >> 64) as u32, (view >> 96) as u32]
     }
 
     #[inline]
@@ -147,32 +119,20 @@ impl<O: arrow_array::OffsetSizeTrait> Values for Offsets<'_, O> {
         self.offsets.len() - 1
     }
 
-    fn longest(&self) -> usize {
-        self.offsets.windows(2).map(|pair| pair[1] - pair[0]).max().map_or(0, O::as_usize)
-    }
-
-    #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "at most twelve")]
-    fn short(&self, row: usize) -> (u128, u32) {
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "part of a loop that is compiled for several processors")]
+    #[allow(clippy::cast_possible_truncation, reason = "four numbers of 32 bits")]
+    fn words(&self, row: usize) -> [u32; 4] {
         let (start, end) = (self.offsets[row].as_usize(), self.offsets[row + 1].as_usize());
-        let length = end - start;
         let mut word = [0; 16];
         if let Some(bytes) = self.data.get(start..start + 16) {
             word.copy_from_slice(bytes);
         } else {
-            word[..length].copy_from_slice(&self.data[start..end]);
+            let rest = &self.data[start..];
+            word[..rest.len()].copy_from_slice(rest);
         }
         let bytes = u128::from_le_bytes(word);
-        (bytes & MASKS[length % 16], length as u32)
-    }
-
-    #[inline]
-    fn tag(&self, row: usize) -> u128 {
-        if self.offsets[row + 1].as_usize() - self.offsets[row].as_usize() > SHORT {
-            return u128::MAX;
-        }
-        let (bytes, length) = self.short(row);
-        (bytes << 32) | u128::from(length)
+        [(end - start).min(u32::MAX as usize) as u32, bytes as u32, (bytes >> 32) as u32, (bytes >> 64) as u32]
     }
 
     #[inline]
@@ -187,13 +147,12 @@ fn keys<V: Values>(
     nulls: Option<&NullBuffer>,
     scheme: &Scheme,
     text: bool,
-    memo: &mut Memo,
     out: &mut Vec<Key>,
 ) -> Result<(), Fault> {
     match scheme {
-        Scheme::Murmur(murmur) => keys_by(values, first_row, nulls, murmur, text, memo, out),
-        Scheme::Sip(sip) => keys_by(values, first_row, nulls, sip, text, memo, out),
-        Scheme::Bare(bare) => keys_by(values, first_row, nulls, bare, text, memo, out),
+        Scheme::Murmur(murmur) => keys_by(values, first_row, nulls, murmur, text, out),
+        Scheme::Sip(sip) => keys_by(values, first_row, nulls, sip, text, out),
+        Scheme::Bare(bare) => keys_by(values, first_row, nulls, bare, text, out),
     }
 }
 
@@ -203,56 +162,23 @@ fn keys_by<V: Values, K: Keys>(
     nulls: Option<&NullBuffer>,
     scheme: &K,
     text: bool,
-    memo: &mut Memo,
     out: &mut Vec<Key>,
 ) -> Result<(), Fault> {
     let nulls = nulls.filter(|nulls| nulls.null_count() > 0);
     let is_null = |row| nulls.is_some_and(|nulls| nulls.is_null(row));
     let begin = out.len();
-    let known = memo.open(values.len(), || scheme.key(&[]));
-    let longest = if known.is_some() { 0 } else { values.longest() };
-    let ascii = if let Some(mut known) = known {
-        let (mut ascii, mut inside) = (true, true);
-        out.extend((0..values.len()).map(|row| {
-            known.key(values.tag(row), || {
-                let Some((key, plain, short)) =
-                    values.with(row, |bytes| (scheme.key(bytes), bytes.is_ascii(), bytes.len() <= SHORT))
-                else {
-                    inside &= is_null(row);
-                    return (ABSENT, false);
-                };
-                ascii &= plain;
-                // What is not ASCII is to be looked at in every block, and so it is not remembered.
-                (key, plain && short)
-            })
-        }));
-        if !inside {
-            return Err(OUTSIDE);
-        }
-        hide(&mut out[begin..], nulls);
-        ascii
-    } else if longest <= SHORT {
-        let seen = match (scheme.pending() as usize + longest) / 4 {
-            0 => short_keys::<_, _, 0>(values, scheme, out),
-            1 => short_keys::<_, _, 1>(values, scheme, out),
-            2 => short_keys::<_, _, 2>(values, scheme, out),
-            _ => short_keys::<_, _, 3>(values, scheme, out),
-        };
-        hide(&mut out[begin..], nulls);
-        seen & NOT_ASCII == 0
-    } else {
-        let mut ascii = true;
-        for row in 0..values.len() {
-            if is_null(row) {
-                out.push(ABSENT);
-            } else {
+    let Seen { bytes, long } = dispatch!(Level::new(), _ => lane_keys(values, scheme, out));
+    let mut ascii = bytes & NOT_ASCII == 0;
+    if long {
+        for (row, key) in out[begin..].iter_mut().enumerate().filter(|(row, _)| !is_null(*row)) {
+            if values.words(row)[0] as usize > SHORT {
                 let made = values.with(row, |bytes| (scheme.key(bytes), bytes.is_ascii())).ok_or(OUTSIDE)?;
-                out.push(made.0);
+                *key = made.0;
                 ascii &= made.1;
             }
         }
-        ascii
-    };
+    }
+    hide(&mut out[begin..], nulls);
     if text && !ascii {
         for row in (0..values.len()).filter(|row| !is_null(*row)) {
             let read = values.with(row, |bytes| std::str::from_utf8(bytes).map(|_| ())).ok_or(OUTSIDE)?;
@@ -268,17 +194,49 @@ fn hide(keys: &mut [Key], nulls: Option<&NullBuffer>) {
     }
 }
 
-/// Appends the keys, and gives all bytes that were seen, one over the other.
-fn short_keys<V: Values, K: Keys, const BLOCKS: usize>(values: &V, scheme: &K, out: &mut Vec<Key>) -> u128 {
+/// What some values have.
+struct Seen {
+    /// All bytes of the short ones, and what lies beyond them, one over the other.
+    bytes: u32,
+    /// Whether one of them is not short.
+    long: bool,
+}
+
+/// Appends the keys of the short values, and anything for the others.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "compiled for several processors")]
+fn lane_keys<V: Values, K: Keys>(values: &V, scheme: &K, out: &mut Vec<Key>) -> Seen {
     // By itself, so that the loop finds it in registers.
     let scheme = scheme.clone();
-    let mut seen = 0;
-    out.extend((0..values.len()).map(|row| {
-        let (bytes, length) = values.short(row);
-        seen |= bytes;
-        scheme.short::<BLOCKS>(bytes, length)
-    }));
-    seen
+    let (mut lanes, mut keys) = (Lanes::new(), [ABSENT; LANES]);
+    let (mut seen, mut long) = ([0; LANES], false);
+    let mut start = 0;
+    while start < values.len() {
+        let count = LANES.min(values.len() - start);
+        if count == LANES {
+            // A number of rounds that the compiler knows.
+            for lane in 0..LANES {
+                lanes.set(lane, values.words(start + lane));
+            }
+        } else {
+            for lane in 0..count {
+                lanes.set(lane, values.words(start + lane));
+            }
+        }
+        let longest = lanes.longest();
+        scheme.lanes(&lanes, longest, &mut keys);
+        if longest as usize > SHORT {
+            long = true;
+            lanes.drop_long();
+        }
+        let [first, second, third] = &lanes.words;
+        for (lane, seen) in seen.iter_mut().enumerate() {
+            *seen |= first[lane] | second[lane] | third[lane];
+        }
+        out.extend_from_slice(&keys[..count]);
+        start += count;
+    }
+    Seen { bytes: seen.iter().fold(0, |all, bytes| all | bytes), long }
 }
 
 /// Calls `each` with every row that is not null and its bytes.
