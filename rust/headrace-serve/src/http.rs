@@ -99,11 +99,13 @@ impl Service {
             }
             Route::Infer => {
                 let body = self.body(request).await?;
+                model.scheduler.admit(self.bounds.deadline)?;
                 let infer = v2::infer(model, &accents::text(&body)?)?;
                 self.predict_v2(worker, infer).await?
             }
             Route::Predict => {
                 let body = self.body(request).await?;
+                model.scheduler.admit(self.bounds.deadline)?;
                 let inputs = rows::v1(model, &accents::text(&body)?)?;
                 let outputs = model.predict(worker, inputs, self.bounds.deadline).await?;
                 Reply::json(rows::answer(&outputs))
@@ -111,6 +113,7 @@ impl Service {
             Route::Invocations => {
                 is_json(request.headers().get(CONTENT_TYPE))?;
                 let body = self.body(request).await?;
+                model.scheduler.admit(self.bounds.deadline)?;
                 let inputs = rows::mlflow(model, &accents::text(&body)?)?;
                 let outputs = model.predict(worker, inputs, self.bounds.deadline).await?;
                 Reply::json(rows::answer(&outputs))

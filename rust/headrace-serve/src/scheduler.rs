@@ -51,6 +51,8 @@ struct Queue {
     waiting: VecDeque<Job>,
     rows: usize,
     bytes: usize,
+    /// Rows that are being computed.
+    running: usize,
     closed: bool,
 }
 
@@ -93,16 +95,7 @@ impl Scheduler {
         let (reply, receiver) = oneshot::channel();
         let queued = Instant::now();
         let mut queue = self.lock();
-        if queue.closed {
-            return Err(Refusal::Draining);
-        }
-        let full = queue.rows.saturating_add(rows) > self.limits.queue_rows
-            || queue.bytes.saturating_add(bytes) > self.limits.queue_bytes;
-        let ahead = self.time_of(queue.rows) / u32::try_from(self.wake.len()).unwrap_or(1).max(1);
-        // What is larger than the whole queue may pass when nothing else waits: it is bounded by the size of a body.
-        if (full && queue.rows > 0) || ahead > limit {
-            return Err(Refusal::Overloaded { retry_after: ahead.as_secs().saturating_add(1) });
-        }
+        self.check(&queue, rows, bytes, limit)?;
         queue.rows += rows;
         queue.bytes += bytes;
         queue.waiting.push_back(Job { inputs, rows, bytes, deadline: queued + limit, limit, queued, reply });
@@ -114,6 +107,30 @@ impl Scheduler {
             wake.notify_one();
         }
         Ok(receiver)
+    }
+
+    /// Whether a request would be queued that has no rows yet: asked before it is parsed, so that it costs little to
+    /// refuse.
+    pub fn admit(&self, limit: Duration) -> Result<(), Refusal> {
+        self.check(&self.lock(), 0, 0, limit)
+    }
+
+    fn check(&self, queue: &Queue, rows: usize, bytes: usize, limit: Duration) -> Result<(), Refusal> {
+        if queue.closed {
+            return Err(Refusal::Draining);
+        }
+        let full = queue.rows.saturating_add(rows) > self.limits.queue_rows
+            || queue.bytes.saturating_add(bytes) > self.limits.queue_bytes;
+        // What is larger than the whole queue may pass when nothing else waits: it is bounded by the size of a body.
+        let full = full && queue.rows > 0;
+        let ahead = self.time_of(queue.rows + queue.running) / u32::try_from(self.wake.len()).unwrap_or(1).max(1);
+        // Half of the time is left to be computed in, and for the pace to be worse than it was. Who is let in as long as
+        // the deadline could just be met comes too late, together with all behind it.
+        let late = queue.rows > 0 && ahead > limit / 2;
+        if full || late {
+            return Err(Refusal::Overloaded { retry_after: ahead.as_secs().saturating_add(1) });
+        }
+        Ok(())
     }
 
     /// Rows and bytes that wait.
@@ -150,10 +167,10 @@ impl Scheduler {
                     let Ok((back, took)) = done.await else { return };
                     self.away[worker].store(false, Ordering::Relaxed);
                     engine = back;
-                    self.learn(rows, took);
+                    self.done(rows, took);
                 } else {
                     let took = compute(engine.as_mut(), batch, &self.metrics);
-                    self.learn(rows, took);
+                    self.done(rows, took);
                     // Answers leave, and what has arrived meanwhile joins the next batch.
                     tokio::task::yield_now().await;
                 }
@@ -187,7 +204,13 @@ impl Scheduler {
             rows += job.rows;
             batch.push(job);
         }
+        queue.running += rows;
         batch
+    }
+
+    fn done(&self, rows: usize, took: Duration) {
+        self.lock().running -= rows;
+        self.learn(rows, took);
     }
 
     /// Tells the scheduler what `rows` rows took.

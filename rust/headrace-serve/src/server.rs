@@ -27,6 +27,8 @@ use crate::scheduler::Limits;
 
 /// How long a connection may take to send a request's head, and how long an idle one is kept.
 const HEAD: Duration = Duration::from_secs(30);
+/// How long a connection is still read after the server was asked to stop: what was sent before may not have been seen.
+const GRACE: Duration = Duration::from_millis(20);
 /// Headers of a request.
 const HEADERS: usize = 100;
 /// Bytes of a request's head, and of what is read at once.
@@ -276,7 +278,7 @@ async fn connection(
         _ = serving.as_mut() => false,
         _ = phase.wait_for(|phase| *phase != Phase::Serving) => true,
     };
-    if told {
+    if told && tokio::time::timeout(GRACE, serving.as_mut()).await.is_err() {
         serving.as_mut().graceful_shutdown();
         let _ = serving.await;
     }

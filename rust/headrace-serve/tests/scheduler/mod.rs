@@ -118,9 +118,11 @@ fn who_cannot_be_in_time_is_refused_at_once() {
     scheduler.learn(1, Duration::from_secs(4));
     let _first = scheduler.submit(0, vec![column(vec![1.0; 3])], Duration::from_secs(5)).unwrap();
     // Two workers have three rows of four seconds before them.
-    let refused = scheduler.submit(1, vec![column(vec![1.0])], Duration::from_secs(5)).unwrap_err();
+    let refused = scheduler.submit(1, vec![column(vec![1.0])], Duration::from_secs(11)).unwrap_err();
     assert_eq!(refused, Refusal::Overloaded { retry_after: 7 });
-    assert!(scheduler.submit(1, vec![column(vec![1.0])], Duration::from_secs(6)).is_ok());
+    assert_eq!(scheduler.admit(Duration::from_secs(11)), Err(refused));
+    assert!(scheduler.admit(Duration::from_secs(12)).is_ok());
+    assert!(scheduler.submit(1, vec![column(vec![1.0])], Duration::from_secs(12)).is_ok());
 }
 
 #[test]
