@@ -65,6 +65,14 @@ def test_a_wrong_body_is_refused_in_the_accents_own_form(plain, body, status, me
         assert other.json["error_code"] == "BAD_REQUEST"
 
 
+def test_a_binary_body_is_refused_with_the_way_out(plain):
+    head = json.dumps(infer(rows(1), data=None, parameters={"binary_data_size": 16})).encode()
+    body = head + rows(1).tobytes()
+    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
+    reply = ask(f"{plain.url}/v2/models/late/infer", body=body, headers=headers)
+    assert (reply.status, "binary_data=False" in reply.json["error"]) == (400, True)
+
+
 def test_a_wrong_row_is_named_with_its_column(served):
     server, _, data = served
     for change, message in [

@@ -40,6 +40,8 @@ pub struct Service {
     pub version: &'static str,
 }
 
+/// Says how long the JSON before binary tensors is.
+const BINARY: &str = "inference-header-content-length";
 const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -98,6 +100,9 @@ impl Service {
                 Reply { status: StatusCode::OK, content_type: PROMETHEUS, body: text.into_bytes() }
             }
             Route::Infer => {
+                if request.headers().contains_key(BINARY) {
+                    return Err(Refusal::Bad(v2::NO_BINARY.to_owned()));
+                }
                 let body = self.body(request).await?;
                 model.scheduler.admit(self.bounds.deadline)?;
                 let infer = v2::infer(model, &accents::text(&body)?)?;

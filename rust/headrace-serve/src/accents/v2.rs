@@ -57,6 +57,9 @@ struct Wanted {
     name: String,
 }
 
+/// What is said to clients that send binary tensors.
+pub const NO_BINARY: &str = "binary tensors are not understood; send `data` as JSON (tritonclient: binary_data=False)";
+
 const DATATYPES: [&str; 14] = [
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES",
     "BF16",
@@ -96,7 +99,7 @@ fn count_of(shape: &[usize]) -> Option<usize> {
 fn data_of<'a>(input: &Input<'a>) -> Result<&'a RawValue, Refusal> {
     input.data.ok_or_else(|| {
         let what = match input.parameters.binary_data_size {
-            Some(_) => "binary tensors are not understood; send `data` as JSON (tritonclient: binary_data=False)",
+            Some(_) => NO_BINARY,
             None => "it has no `data`",
         };
         of_input(&input.name, what)
