@@ -1,17 +1,24 @@
 """Feature hashing beside scikit-learn, and the hash alone beside polars-hash: six columns in three layouts.
 
-Nothing is timed before the matrices are the same in every bit. `ratio` in `extra_info` is the peer's time over ours,
-both as medians of processor time of all threads, because a wall clock measures who else is on the machine; above 1 we
-are faster. `copies` is our time over that of copying as many bytes as are read and written.
+Nothing is timed before the matrices are the same in every bit. `ratio` in `extra_info` is the peer's time over ours in
+processor time of all threads (medians), `wall_ratio` by the wall clock (the least of all rounds of each, because a
+neighbour only ever adds to a time); above 1 we are faster. `copies` is our time over that of copying as many bytes as
+are read and written.
+
+Gated: with two threads `wall_ratio` is 60 at least, in every layout, unless two threads of SHA-256 show that others use
+the second core; with one thread `ratio` is half of what was reached on quiet cores. The hash alone takes no more
+processor time than polars-hash's.
 """
 
 from __future__ import annotations
 
+import hashlib
 import importlib.metadata
 import io
 import statistics
 import time
 import zipfile
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import polars as pl
@@ -21,6 +28,7 @@ from headrace import FeatureHasher
 from headrace.compute.hashing import murmur3_column
 
 ROUNDS = 9
+WALL_ROUNDS = 40
 COLUMNS = 2**18
 
 
@@ -46,14 +54,16 @@ def flights() -> pl.DataFrame:
 
 @pytest.fixture(scope="module")
 def of_sklearn(flights):
-    """The matrix, and the median time that it takes from the same frame."""
+    """The matrix, and what it takes from the same frame: processor time (median) and wall clock (least)."""
     theirs = pytest.importorskip("sklearn.feature_extraction").FeatureHasher(COLUMNS)
-    times = [seconds(lambda: theirs.transform(flights.iter_rows(named=True))) for _ in range(3)]
-    return theirs.transform(flights.iter_rows(named=True)), statistics.median(times)
+    processor, wall = times(lambda: theirs.transform(flights.iter_rows(named=True)), 5)
+    return theirs.transform(flights.iter_rows(named=True)), processor, wall
 
 
-# Half of what was reached, so that a neighbour's load is no failure.
-LEAST = {"string view": 20, "plain string": 16, "dictionary": 40}
+# With two threads, by the wall clock.
+LEAST = 60
+# With one, by the processor's: half of what was reached.
+LEAST_ALONE = {"string view": 25, "plain string": 22, "dictionary": 40}
 LAYOUTS = {
     "string view": lambda frame: frame,
     "plain string": lambda frame: frame.to_arrow(compat_level=pl.CompatLevel.oldest()),
@@ -67,6 +77,27 @@ def seconds(work) -> float:
     return time.process_time() - began
 
 
+def times(work, rounds: int) -> tuple[float, float]:
+    """Median of processor time, least of wall clock."""
+    processor, wall = [], []
+    for _ in range(rounds):
+        began = time.perf_counter()
+        processor.append(seconds(work))
+        wall.append(time.perf_counter() - began)
+    return statistics.median(processor), min(wall)
+
+
+def cores(rounds: int = 20) -> float:
+    """How many of two cores this process gets: what two threads do at once over what one does in the same time."""
+    block = bytes(1 << 22)
+    with ThreadPoolExecutor(2) as pool:
+
+        def least(jobs: int) -> float:
+            return min(times(lambda: list(pool.map(hashlib.sha256, [block] * jobs)), 1)[1] for _ in range(rounds))
+
+        return 2 * least(1) / least(2)
+
+
 def copying(size: int) -> float:
     source, target = np.ones(size // 8), np.empty(size // 8)
     np.copyto(target, source)
@@ -77,13 +108,13 @@ def copying(size: int) -> float:
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_feature_hasher(benchmark, flights, of_sklearn, layout, threads):
     frame = LAYOUTS[layout](flights)
-    expected, theirs = of_sklearn
+    expected, theirs, theirs_wall = of_sklearn
     hasher = FeatureHasher(COLUMNS, threads=threads)
     found = hasher.transform(frame)
     for name in ("data", "indices", "indptr"):
         assert getattr(found, name).dtype == getattr(expected, name).dtype
         assert getattr(found, name).tobytes() == getattr(expected, name).tobytes()
-    ours = statistics.median(seconds(lambda: hasher.transform(frame)) for _ in range(ROUNDS))
+    ours, ours_wall = times(lambda: hasher.transform(frame), WALL_ROUNDS)
     values = flights.height * flights.width
     written = found.data.nbytes + found.indices.nbytes + found.indptr.nbytes
     read = sum(column.estimated_size() for column in flights)
@@ -91,12 +122,22 @@ def test_feature_hasher(benchmark, flights, of_sklearn, layout, threads):
     benchmark.extra_info.update(
         peer="sklearn FeatureHasher over iter_rows(named=True)",
         ratio=round(theirs / ours, 1),
+        wall_ratio=round(theirs_wall / ours_wall, 1),
+        wall_milliseconds=round(ours_wall * 1e3, 2),
         nanoseconds_a_value=round(ours / values * 1e9, 2),
         copies=round(ours / copying((written + read) // 2), 1),
     )
     print(f"\n{layout} threads={threads} {benchmark.extra_info}")
     benchmark.pedantic(hasher.transform, args=(frame,), rounds=ROUNDS)
-    assert theirs / ours > LEAST[layout]
+    if threads == 1:
+        assert theirs / ours > LEAST_ALONE[layout]
+    elif theirs_wall / ours_wall < LEAST:
+        found = cores()
+        if found < 1.8:
+            pytest.skip(
+                f"wall_ratio {theirs_wall / ours_wall:.1f} with {found:.1f} cores, the rest of which others use"
+            )
+        raise AssertionError(f"wall_ratio {theirs_wall / ours_wall:.1f} is below {LEAST}")
 
 
 @pytest.mark.parametrize("threads", [1, 2])
@@ -123,4 +164,4 @@ def test_murmur3_column(benchmark, flights, threads):
     )
     print(f"\nmurmur3_column threads={threads} {benchmark.extra_info}")
     benchmark.pedantic(of_ours, rounds=ROUNDS)
-    assert theirs / ours > 0.9
+    assert theirs / ours >= 1
