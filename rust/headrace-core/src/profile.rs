@@ -17,6 +17,7 @@ mod distinct;
 mod features;
 mod format;
 mod hashing;
+mod key;
 mod moments;
 mod nominal;
 mod pairs;

@@ -8,7 +8,8 @@
 use std::fmt;
 
 use super::Bin;
-use super::moments::TILE;
+use super::key::{Key, Lookup, snapped};
+use super::moments::{TILE, Tally};
 
 /// Quantile edges of the interval bins.
 pub(super) const EDGES: usize = 256;
@@ -19,23 +20,10 @@ pub(super) const MAX_CUTS: usize = 640;
 /// Bins, boundaries and special cells all fit: two boundaries an atom, one an edge, the ends.
 pub(super) const MAX_CELLS: usize = 1024;
 const CELL_MASK: usize = MAX_CELLS - 1;
-const KEYS: usize = 4096;
-const KEY_MASK: usize = KEYS - 1;
-const LAST_KEY: f64 = 4095.0;
-const HALF_KEYS: u64 = 2048;
-/// Bits of a fine key below those of a key.
-const FRACTION_BITS: u32 = 20;
-const FRACTION_MASK: u64 = (1 << FRACTION_BITS) - 1;
-const FRACTIONS: f64 = 1_048_576.0;
-const LAST_FINE: f64 = 4_294_967_295.0;
-const HALF_FINE: u64 = 1 << 31;
 /// Fewer values than that are counted one by one: laying out the counters would cost more.
 const FEW: usize = 256;
 /// The 32-bit counters are emptied before they could overflow.
 const MOST_UNSETTLED: usize = 1 << 30;
-
-/// 2^52: added to a float below it, the low bits of the sum are the whole part.
-const MAGIC: f64 = 4_503_599_627_370_496.0;
 
 /// A place where bins part.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -132,62 +120,53 @@ impl OrderedBins {
         }
     }
 
-    /// Counts finite values that lie within these bounds.
-    pub(super) fn count_finite(&self, values: &[f64], extremes: (f64, f64), cells: &mut [u64], scratch: &mut Scratch) {
-        let one_by_one = |cells: &mut [u64]| {
-            for &value in values {
+    /// Counts at most [`TILE`] values of which this is known.
+    pub(super) fn count(&self, tile: &[f64], tally: &Tally, cells: &mut [u64], scratch: &mut Scratch) {
+        if tile.len() < FEW || self.lookup.packed.is_none() && self.lookup.steps > 4 {
+            for &value in tile {
                 cells[self.cell(value)] += 1;
             }
-        };
-        if values.len() < FEW {
-            return one_by_one(cells);
+            return;
+        }
+        if tally.infinite > 0 {
+            let mut finite = [0.0; TILE];
+            for (slot, &value) in finite.iter_mut().zip(tile) {
+                if value.is_infinite() {
+                    cells[self.cell(value)] += 1;
+                }
+                *slot = if value.is_infinite() { f64::NAN } else { value };
+            }
+            scratch.infinite += tally.infinite;
+            let tally = Tally { nans: tally.nans + tally.infinite, infinite: 0, ..*tally };
+            return self.count(&finite[..tile.len()], &tally, cells, scratch);
         }
         if scratch.values > MOST_UNSETTLED {
             self.settle(cells, scratch);
         }
-        scratch.values += values.len();
+        scratch.values += tile.len();
+        scratch.nans += tally.nans;
         let counts = &mut scratch.counts;
-        if let (Some(packed), Some(range)) = (&self.lookup.packed, self.range) {
-            match self.lookup.key {
-                Key::Affine { low, scale } => {
-                    let scale = scale * FRACTIONS;
-                    let mut fine = [0_u64; TILE];
-                    for tile in values.chunks(TILE) {
-                        for (slot, value) in fine.iter_mut().zip(tile) {
-                            *slot = affine(*value, low, scale, LAST_FINE);
-                        }
-                        pass_packed(packed, &fine[..tile.len()], counts, |fine| fine);
-                    }
-                }
-                Key::Log { center, linear, shift } => {
-                    let shift = shift - FRACTION_BITS;
-                    pass_packed(packed, values, counts, |x| logarithmic(x, center, linear, shift, HALF_FINE));
-                }
-            }
-            // What lies outside the range was taken for the first or the last interval.
-            if extremes.0 < range.0 || extremes.1 > range.1 {
-                scratch.below += values.iter().map(|value| u64::from(*value < range.0)).sum::<u64>();
-                scratch.above += values.iter().map(|value| u64::from(*value > range.1)).sum::<u64>();
-            }
-            return;
+        let mut keys = [0_u32; TILE];
+        let Some(packed) = &self.lookup.packed else {
+            self.lookup.key.fill(&mut keys, tile);
+            return match self.lookup.steps {
+                0..=2 => self.pass::<2>(tile, &keys, counts),
+                _ => self.pass::<4>(tile, &keys, counts),
+            };
+        };
+        self.lookup.key.fill_fine(&mut keys, tile);
+        each_in_turn(keys[..tile.len()].iter(), counts, |fine| packed.bin(*fine));
+        // What lies outside the range was taken for the first or the last interval.
+        let Some(range) = self.range else { return };
+        if tally.extremes.0 < range.0 {
+            scratch.below += tile.iter().map(|value| u64::from(*value < range.0)).sum::<u64>();
         }
-        match (self.lookup.key, self.lookup.steps) {
-            (Key::Affine { low, scale }, 0..=2) => self.pass::<2>(values, counts, |x| affine(x, low, scale, LAST_KEY)),
-            (Key::Affine { low, scale }, 3..=4) => self.pass::<4>(values, counts, |x| affine(x, low, scale, LAST_KEY)),
-            (Key::Log { center, linear, shift }, 0..=2) => {
-                self.pass_in_one::<2>(values, counts, |x| logarithmic(x, center, linear, shift, HALF_KEYS));
-            }
-            (Key::Log { center, linear, shift }, 3..=4) => {
-                self.pass_in_one::<4>(values, counts, |x| logarithmic(x, center, linear, shift, HALF_KEYS));
-            }
-            _ => {
-                scratch.values -= values.len();
-                one_by_one(cells);
-            }
+        if tally.extremes.1 > range.1 {
+            scratch.above += tile.iter().map(|value| u64::from(*value > range.1)).sum::<u64>();
         }
     }
 
-    /// Adds what `count_finite` left in the scratch.
+    /// Adds what [`Self::count`] left in the scratch.
     pub(super) fn settle(&self, cells: &mut [u64], scratch: &mut Scratch) {
         if std::mem::take(&mut scratch.values) == 0 {
             return;
@@ -205,298 +184,74 @@ impl OrderedBins {
                 cells[outer] += count;
             }
         }
-    }
-
-    /// `STEPS`: at most so many boundaries have the same key. Several rows of counters, because a counter that was just
-    /// raised cannot be raised again before its store has arrived.
-    #[inline]
-    fn pass<const STEPS: usize>(
-        &self,
-        values: &[f64],
-        counts: &mut [[u32; MAX_CELLS]; 4],
-        key: impl Fn(f64) -> u64 + Copy,
-    ) {
-        let mut keys = [0_u64; TILE];
-        for tile in values.chunks(TILE) {
-            for (slot, value) in keys.iter_mut().zip(tile) {
-                *slot = key(*value);
-            }
-            let (fours, rest) = tile.as_chunks::<4>();
-            let [first, second, third, fourth] = counts;
-            for (four, keys) in fours.iter().zip(keys.as_chunks::<4>().0) {
-                first[self.bin::<STEPS>(four[0], keys[0])] += 1;
-                second[self.bin::<STEPS>(four[1], keys[1])] += 1;
-                third[self.bin::<STEPS>(four[2], keys[2])] += 1;
-                fourth[self.bin::<STEPS>(four[3], keys[3])] += 1;
-            }
-            for &value in rest {
-                first[self.bin::<STEPS>(value, key(value))] += 1;
-            }
+        // What is no number was counted wherever the table led it.
+        let (nans, infinite) = (std::mem::take(&mut scratch.nans), std::mem::take(&mut scratch.infinite));
+        if nans > 0 {
+            cells[1 + self.lookup.landing()] -= nans;
+            cells[self.nan_cell()] += nans - infinite;
         }
     }
 
-    /// The same for keys that the compiler does not compute several at a time on every processor.
+    /// `STEPS`: at most so many boundaries have the same key.
     #[inline]
-    fn pass_in_one<const STEPS: usize>(
-        &self,
-        values: &[f64],
-        counts: &mut [[u32; MAX_CELLS]; 4],
-        key: impl Fn(f64) -> u64 + Copy,
-    ) {
-        let (fours, rest) = values.as_chunks::<4>();
-        let [first, second, third, fourth] = counts;
-        for four in fours {
-            first[self.bin::<STEPS>(four[0], key(four[0]))] += 1;
-            second[self.bin::<STEPS>(four[1], key(four[1]))] += 1;
-            third[self.bin::<STEPS>(four[2], key(four[2]))] += 1;
-            fourth[self.bin::<STEPS>(four[3], key(four[3]))] += 1;
-        }
-        for &value in rest {
-            first[self.bin::<STEPS>(value, key(value))] += 1;
+    fn pass<const STEPS: usize>(&self, tile: &[f64], keys: &[u32; TILE], counts: &mut Rows) {
+        each_in_turn(tile.iter().zip(keys), counts, |(value, key)| {
+            let mut bin = self.lookup.before(*key);
+            for _ in 0..STEPS {
+                bin += usize::from(*value >= self.boundaries[bin & CELL_MASK]);
+            }
+            bin
+        });
+    }
+}
+
+type Rows = [[u32; MAX_CELLS]; 4];
+
+/// Several rows of counters, because a counter that was just raised cannot be raised again before its store has arrived.
+#[inline]
+fn each_in_turn<T>(mut items: impl ExactSizeIterator<Item = T>, counts: &mut Rows, bin: impl Fn(T) -> usize) {
+    let [first, second, third, fourth] = counts;
+    while items.len() >= 4 {
+        for row in [&mut *first, second, third, fourth] {
+            if let Some(item) = items.next() {
+                row[bin(item) & CELL_MASK] += 1;
+            }
         }
     }
-
-    #[inline]
-    fn bin<const STEPS: usize>(&self, value: f64, key: u64) -> usize {
-        let mut bin = usize::from(self.lookup.before[low_bits(key) & KEY_MASK]);
-        for _ in 0..STEPS {
-            bin += usize::from(value >= self.boundaries[bin & CELL_MASK]);
-        }
-        bin & CELL_MASK
+    for item in items {
+        first[bin(item) & CELL_MASK] += 1;
     }
 }
 
 /// Counters of a column, while a batch is counted.
 pub(super) struct Scratch {
-    counts: Box<[[u32; MAX_CELLS]; 4]>,
+    counts: Box<Rows>,
     /// How many values are in it.
     values: usize,
     /// How many of those were taken for the first interval, but lie below the range.
     below: u64,
     /// How many were taken for the last interval, but lie above the range.
     above: u64,
+    /// How many were NaN, or infinite and counted as if they were.
+    nans: u64,
+    /// How many of those were infinite, and are in their cells.
+    infinite: u64,
+    /// Whether the last tile had values that are not finite or far from the center.
+    pub(super) mixed: bool,
 }
 
 impl Default for Scratch {
     fn default() -> Self {
-        Self { counts: Box::new([[0; MAX_CELLS]; 4]), values: 0, below: 0, above: 0 }
-    }
-}
-
-/// Bins and boundaries by the low bits of a key: `(entry + fraction) >> FRACTION_BITS` is the bin.
-#[inline]
-fn pass_packed<T: Copy>(
-    packed: &[u32; KEYS],
-    values: &[T],
-    counts: &mut [[u32; MAX_CELLS]; 4],
-    fine: impl Fn(T) -> u64 + Copy,
-) {
-    let bin = |value: T| {
-        let fine = fine(value);
-        let entry = packed[low_bits(fine >> FRACTION_BITS) & KEY_MASK];
-        low_bits((u64::from(entry) + (fine & FRACTION_MASK)) >> FRACTION_BITS) & CELL_MASK
-    };
-    let (fours, rest) = values.as_chunks::<4>();
-    let [first, second, third, fourth] = counts;
-    for four in fours {
-        let bins = four.map(bin);
-        first[bins[0]] += 1;
-        second[bins[1]] += 1;
-        third[bins[2]] += 1;
-        fourth[bins[3]] += 1;
-    }
-    for &value in rest {
-        first[bin(value)] += 1;
-    }
-}
-
-#[derive(Clone)]
-struct Lookup {
-    key: Key,
-    /// How many boundaries have a lesser key.
-    before: Box<[u16; KEYS]>,
-    /// The most boundaries that share a key.
-    steps: usize,
-    /// Where each boundary between the ends is the least float of its fine key, and none shares a key: for each key the
-    /// bin below its boundary and how far the boundary is from the key's end, in one number.
-    packed: Option<Box<[u32; KEYS]>>,
-}
-
-/// How a value becomes a key; both ways never decrease. A fine key has [`FRACTION_BITS`] more.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Key {
-    Affine { low: f64, scale: f64 },
-    Log { center: f64, linear: f64, shift: u32 },
-}
-
-/// Steps of equal width; all that lies outside has the first or the last key.
-#[inline]
-fn affine(value: f64, low: f64, scale: f64, last: f64) -> u64 {
-    let steps = (value - low) * scale;
-    // In this form a NaN (infinity times zero) becomes 0, and the processor needs no more than a maximum.
-    let steps = if steps > 0.0 { steps } else { 0.0 };
-    let steps = if steps < last { steps } else { last };
-    (steps + MAGIC).to_bits() & (u64::MAX >> 12)
-}
-
-/// Steps that are equal near the center and grow with the distance from it: the bits of a float are a logarithm.
-#[inline]
-fn logarithmic(value: f64, center: f64, linear: f64, shift: u32, half: u64) -> u64 {
-    let distance = value - center;
-    let steps = (distance.abs() + linear).to_bits().wrapping_sub(linear.to_bits()) >> shift;
-    let steps = steps.min(half - 1);
-    if distance < 0.0 { half - 1 - steps } else { half + steps }
-}
-
-#[inline]
-#[allow(clippy::cast_possible_truncation, reason = "a mask follows")]
-fn low_bits(bits: u64) -> usize {
-    bits as usize
-}
-
-impl Key {
-    /// For bins without boundaries.
-    pub(super) const NONE: Self = Self::Affine { low: 0.0, scale: 0.0 };
-
-    fn of(self, value: f64) -> usize {
-        low_bits(match self {
-            Self::Affine { low, scale } => affine(value, low, scale, LAST_KEY),
-            Self::Log { center, linear, shift } => logarithmic(value, center, linear, shift, HALF_KEYS),
-        })
-    }
-
-    fn fine(self, value: f64) -> Option<u64> {
-        match self {
-            Self::Affine { low, scale } => Some(affine(value, low, scale * FRACTIONS, LAST_FINE)),
-            Self::Log { center, linear, shift } => {
-                let shift = shift.checked_sub(FRACTION_BITS)?;
-                Some(logarithmic(value, center, linear, shift, HALF_FINE))
-            }
+        Self {
+            counts: Box::new([[0; MAX_CELLS]; 4]),
+            values: 0,
+            below: 0,
+            above: 0,
+            nans: 0,
+            infinite: 0,
+            mixed: false,
         }
     }
-
-    /// The key that leaves the fewest comparisons.
-    fn best(boundaries: &[f64]) -> Self {
-        let keys = Self::candidates(boundaries).into_iter();
-        keys.min_by_key(|key| key.steps(boundaries)).unwrap_or(Self::NONE)
-    }
-
-    fn candidates(boundaries: &[f64]) -> Vec<Self> {
-        let (Some(&first), Some(&last)) = (boundaries.first(), boundaries.last()) else { return Vec::new() };
-        let mut keys = Vec::new();
-        // The outermost bins are often wide and always few: they may share the first and the last key.
-        for skip in [0, 1, 2, 4] {
-            if boundaries.len() > 2 * skip + 1 {
-                let (low, high) = (boundaries[skip], boundaries[boundaries.len() - 1 - skip]);
-                let width = (high - low) / (LAST_KEY - 2.0);
-                if width.is_normal() && width > 0.0 && width.recip().is_normal() {
-                    // A step of room below and above: what is less than `low` has a key of its own.
-                    keys.push(Self::Affine { low: low - width, scale: width.recip() });
-                }
-            }
-        }
-        let mut gaps: Vec<_> = boundaries.windows(2).map(|pair| pair[1] - pair[0]).filter(|gap| *gap > 0.0).collect();
-        gaps.sort_unstable_by(f64::total_cmp);
-        for eighth in [0, 1, 2, 4, 6, 7] {
-            let center = boundaries[boundaries.len() * eighth / 8];
-            let reach = (last - center).max(center - first);
-            for quantile in [2, 4, 10] {
-                let Some(&gap) = gaps.get(gaps.len() / quantile) else { continue };
-                for linear in [gap, gap * 16.0] {
-                    let span = (reach + linear).to_bits().saturating_sub(linear.to_bits()) / (HALF_KEYS - 1);
-                    if linear.is_normal() && reach.is_finite() {
-                        keys.push(Self::Log { center, linear, shift: u64::BITS - span.leading_zeros() });
-                    }
-                }
-            }
-        }
-        keys
-    }
-
-    fn steps(self, boundaries: &[f64]) -> usize {
-        let mut most = 0;
-        let mut run = 0;
-        let mut last = usize::MAX;
-        for &boundary in boundaries {
-            let next = self.of(boundary);
-            run = if next == last { run + 1 } else { 1 };
-            last = next;
-            most = most.max(run);
-        }
-        most
-    }
-}
-
-impl Lookup {
-    fn new(key: Key, boundaries: &[f64], ended: bool) -> Self {
-        let mut before = Box::new([0_u16; KEYS]);
-        let mut seen = 0;
-        for (index, slot) in before.iter_mut().enumerate() {
-            while seen < boundaries.len() && key.of(boundaries[seen]) < index {
-                seen += 1;
-            }
-            *slot = u16::try_from(seen).unwrap_or(u16::MAX);
-        }
-        let inner = if ended { boundaries.get(1..boundaries.len().saturating_sub(1)) } else { None };
-        let packed = inner.and_then(|inner| packed(key, inner));
-        Self { key, before, steps: key.steps(boundaries), packed }
-    }
-}
-
-/// The table of [`pass_packed`] for the boundaries between the ends, if they allow it.
-fn packed(key: Key, inner: &[f64]) -> Option<Box<[u32; KEYS]>> {
-    const ONE: u32 = 1 << FRACTION_BITS;
-    let mut table = Box::new([0_u32; KEYS]);
-    let mut next = inner.iter().enumerate().peekable();
-    // Bin 0 lies below the range; whatever is not there is at least in bin 1.
-    let mut bin = 1;
-    for (index, entry) in table.iter_mut().enumerate() {
-        *entry = bin * ONE;
-        if let Some((_, &boundary)) =
-            next.next_if(|(_, boundary)| low_bits(key.fine(**boundary).unwrap_or(0) >> FRACTION_BITS) == index)
-        {
-            let fine = key.fine(boundary)?;
-            if key.fine(boundary.next_down())? >= fine {
-                return None;
-            }
-            // A fraction that reaches the boundary's carries into the bin.
-            *entry += ONE - u32::try_from(fine & FRACTION_MASK).ok()?;
-            bin += 1;
-        }
-    }
-    next.peek().is_none().then_some(table)
-}
-
-/// Moves each cut down to the least float of its fine key, unless it would meet another: no more than 2^-32 of the range.
-fn snapped(key: Key, range: Option<(f64, f64)>, mut cuts: Vec<Cut>) -> Vec<Cut> {
-    let Some((min, _)) = range else { return cuts };
-    let mut low = min;
-    for cut in &mut cuts {
-        let Some(fine) = key.fine(cut.at) else { return cuts };
-        // Between `low`, whose key is less, and the cut, whose key is this one.
-        let (mut below, mut above) = (ordered(low), ordered(cut.at));
-        if key.fine(low).is_some_and(|least| least < fine) {
-            while above - below > 1 {
-                let middle = below + (above - below) / 2;
-                if key.fine(float(middle)).is_some_and(|found| found < fine) { below = middle } else { above = middle }
-            }
-            cut.at = float(above) + 0.0;
-        }
-        low = cut.at;
-    }
-    cuts
-}
-
-/// The bits of a float, so that they ascend with it.
-fn ordered(value: f64) -> i128 {
-    let bits = value.to_bits();
-    let magnitude = i128::from(bits & (u64::MAX >> 1));
-    if value.is_sign_negative() { -magnitude } else { magnitude }
-}
-
-fn float(ordered: i128) -> f64 {
-    let magnitude = f64::from_bits(u64::try_from(ordered.unsigned_abs()).unwrap_or(0));
-    if ordered < 0 { -magnitude } else { magnitude }
 }
 
 /// The boundaries between bins, and the bins.

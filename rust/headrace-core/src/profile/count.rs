@@ -125,7 +125,8 @@ fn count_tile(
     }
 }
 
-/// The kernel: values that are finite and near the center go through in two passes; others are sorted out first.
+/// The kernel: a pass for the sums, one for the keys, one for the bins. Tiles with far values, nulls or infinities seldom
+/// come alone; after one, the pass that sorts them out is tried first.
 pub(super) fn count_numbers(
     bins: &OrderedBins,
     ruler: Ruler,
@@ -134,25 +135,10 @@ pub(super) fn count_numbers(
     sums: &mut Sums,
     scratch: &mut Scratch,
 ) {
-    if let Some(extremes) = sums.add_near(ruler, tile) {
-        bins.count_finite(tile, extremes, cells, scratch);
-        return;
-    }
-    let mut finite = [0.0; TILE];
-    let mut kept = 0;
-    for &value in tile {
-        finite[kept.min(TILE - 1)] = value;
-        kept += usize::from(value.is_finite());
-    }
-    if kept < tile.len() {
-        for &value in tile.iter().filter(|value| !value.is_finite()) {
-            cells[bins.cell(value)] += 1;
-        }
-    }
-    sums.add_tile(ruler, &finite[..kept]);
-    let all = &finite[..kept];
-    let extremes = all.iter().fold((0.0_f64, 0.0_f64), |(least, most), value| (least.min(*value), most.max(*value)));
-    bins.count_finite(all, extremes, cells, scratch);
+    let near = if scratch.mixed { None } else { sums.add_near(ruler, tile) };
+    let tally = near.unwrap_or_else(|| sums.add_mixed(ruler, tile));
+    scratch.mixed = tally.mixed;
+    bins.count(tile, &tally, cells, scratch);
 }
 
 /// What a column's tiles left open: counters in the scratch, and nulls that were counted as NaN.

@@ -15,11 +15,12 @@ use std::sync::Arc;
 
 use sha2::{Digest as _, Sha256};
 
-use super::binning::{Cut, Key, MAX_ATOMS, MAX_CUTS, OrderedBins};
+use super::binning::{Cut, MAX_ATOMS, MAX_CUTS, OrderedBins};
 use super::bytes::{Read, Source, Writer};
 use super::counts::{ColumnCounts, Counts, LaneCounts};
 use super::distinct::{Distinct, REGISTERS};
 use super::features::{Features, MAX_DIMENSION};
+use super::key::Key;
 use super::moments::{Ruler, Sums};
 use super::nominal::{MAX_CATEGORIES, NominalBins};
 use super::plan::{ColumnPlan, Lane, LaneBins, Pair, Part, Plan, Segments, Side};

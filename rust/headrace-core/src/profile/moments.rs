@@ -12,6 +12,8 @@ const FRACTION_BITS: i32 = 16;
 const NEAR: f64 = 4_194_304.0;
 const LANES: usize = 4;
 pub(super) const TILE: usize = 1024;
+/// Far values are looked for among so many, where there is one.
+const BLOCK: usize = 32;
 /// Values are kept within 2^47 quanta.
 const FAR: f64 = 140_737_488_355_328.0;
 /// Added to a float well below it and taken away again, it rounds to a whole number, halves to even.
@@ -75,6 +77,60 @@ fn power_of_two(exponent: i32) -> f64 {
     f64::from_bits(u64::try_from(exponent + 1023).unwrap_or(0) << 52)
 }
 
+/// What is known of some values once they are added.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Tally {
+    /// Bounds of the finite ones.
+    pub(super) extremes: (f64, f64),
+    pub(super) nans: u64,
+    pub(super) infinite: u64,
+    /// Whether some were not finite or far.
+    pub(super) mixed: bool,
+}
+
+/// Sums of steps that are near, several at a time.
+#[derive(Default)]
+struct Lanes {
+    sums: [f64; LANES],
+    squares: [f64; LANES],
+    least: [f64; LANES],
+    most: [f64; LANES],
+}
+
+impl Lanes {
+    #[inline]
+    fn add(&mut self, lane: usize, steps: f64) {
+        self.least[lane] = if steps < self.least[lane] { steps } else { self.least[lane] };
+        self.most[lane] = if steps > self.most[lane] { steps } else { self.most[lane] };
+        let whole = (steps + ROUND) - ROUND;
+        self.sums[lane] += whole;
+        self.squares[lane] += whole * whole;
+    }
+
+    fn extremes(&self) -> (f64, f64) {
+        (self.least.into_iter().fold(0.0, f64::min), self.most.into_iter().fold(0.0, f64::max))
+    }
+
+    /// A step more than enough for what the differences were rounded by.
+    fn bounds(&self, ruler: Ruler) -> (f64, f64) {
+        let (least, most) = self.extremes();
+        let slack = ruler.quantum + ruler.center.abs() * 1e-15;
+        (ruler.center + (least * ruler.quantum - slack), ruler.center + (most * ruler.quantum + slack))
+    }
+}
+
+/// Fours of values, the last filled up with the center, which adds nothing.
+#[inline]
+fn each_four(values: &[f64], center: f64, mut add: impl FnMut(&[f64; LANES])) {
+    let (fours, rest) = values.as_chunks::<LANES>();
+    fours.iter().for_each(&mut add);
+    if !rest.is_empty() {
+        let mut last = [center; LANES];
+        last[..rest.len()].copy_from_slice(rest);
+        add(&last);
+    }
+}
+
 /// The sum of a column's values and of their squares, in quanta from the center. A square can have 94 bits: its low 64
 /// and its high bits are summed apart, so that 2^64 of them fit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -85,65 +141,70 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// Adds at most [`TILE`] values and gives bounds of them, if all are finite and near the center; else adds none.
-    pub(super) fn add_near(&mut self, ruler: Ruler, values: &[f64]) -> Option<(f64, f64)> {
+    /// Adds at most [`TILE`] values, if all are finite and near the center; else adds none.
+    pub(super) fn add_near(&mut self, ruler: Ruler, values: &[f64]) -> Option<Tally> {
         debug_assert!(values.len() <= TILE);
-        let (center, inverse) = (ruler.center, ruler.quantum.recip());
-        let mut sums = [0.0_f64; LANES];
-        let mut squares = [0.0_f64; LANES];
-        let mut farthest = [0.0_f64; LANES];
-        let mut add = |some: &[f64; LANES]| {
-            for lane in 0..LANES {
-                let steps = (some[lane] - center) * inverse;
-                let distance = steps.abs();
-                farthest[lane] = if distance > farthest[lane] { distance } else { farthest[lane] };
-                let whole = (steps + ROUND) - ROUND;
-                sums[lane] += whole;
-                squares[lane] += whole * whole;
+        let inverse = ruler.quantum.recip();
+        let mut lanes = Lanes::default();
+        each_four(values, ruler.center, |some| {
+            for (lane, value) in some.iter().enumerate() {
+                lanes.add(lane, (value - ruler.center) * inverse);
             }
-        };
-        let (many, rest) = values.as_chunks::<LANES>();
-        many.iter().for_each(&mut add);
-        if !rest.is_empty() {
-            // The center itself adds nothing.
-            let mut last = [center; LANES];
-            last[..rest.len()].copy_from_slice(rest);
-            add(&last);
-        }
+        });
         // A NaN is in the sums, an infinity is far.
-        let sum: f64 = sums.iter().sum();
-        let farthest = farthest.into_iter().fold(0.0, f64::max);
-        if sum.is_nan() || farthest >= NEAR {
+        let (least, most) = lanes.extremes();
+        if lanes.sums.iter().sum::<f64>().is_nan() || -least >= NEAR || most >= NEAR {
             return None;
         }
-        // Whole numbers of at most 2^53 in each lane.
-        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, at most 2^53")]
-        let (sum, square) = (sum as i64, squares.iter().map(|square| *square as u64).sum::<u64>());
-        self.sum += i128::from(sum);
-        self.low += u128::from(square);
-        // A step more than enough for what the differences were rounded by.
-        let reach = (farthest + 1.0) * ruler.quantum + center.abs() * 1e-15;
-        Some((center - reach, center + reach))
+        self.add_lanes(&lanes);
+        Some(Tally { extremes: lanes.bounds(ruler), nans: 0, infinite: 0, mixed: false })
     }
 
-    /// Adds at most [`TILE`] finite values, wherever they are.
-    pub(super) fn add_tile(&mut self, ruler: Ruler, values: &[f64]) {
-        if self.add_near(ruler, values).is_some() {
-            return;
-        }
-        let inverse = ruler.quantum.recip();
-        let mut near = [0.0; TILE];
-        let mut count = 0;
-        for &value in values {
-            near[count.min(TILE - 1)] = value;
-            if ((value - ruler.center) * inverse).abs() < NEAR {
-                count += 1;
-            } else {
-                self.add_weighted(ruler, value, 1);
+    /// Adds the finite ones of at most [`TILE`] values, wherever they are.
+    pub(super) fn add_mixed(&mut self, ruler: Ruler, values: &[f64]) -> Tally {
+        debug_assert!(values.len() <= TILE);
+        let (center, inverse) = (ruler.center, ruler.quantum.recip());
+        let mut lanes = Lanes::default();
+        let mut nans = [0_u64; LANES];
+        let mut tally = Tally { extremes: (f64::INFINITY, f64::NEG_INFINITY), nans: 0, infinite: 0, mixed: false };
+        for block in values.chunks(BLOCK) {
+            let mut farthest = [0.0_f64; LANES];
+            each_four(block, center, |some| {
+                for lane in 0..LANES {
+                    let steps = (some[lane] - center) * inverse;
+                    let distance = steps.abs();
+                    farthest[lane] = if distance > farthest[lane] { distance } else { farthest[lane] };
+                    nans[lane] += u64::from(distance.is_nan());
+                    lanes.add(lane, if distance < NEAR { steps } else { 0.0 });
+                }
+            });
+            if farthest.iter().any(|distance| *distance >= NEAR) {
+                tally.mixed = true;
+                for &value in block.iter().filter(|value| ((**value - center) * inverse).abs() >= NEAR) {
+                    if value.is_finite() {
+                        self.add_weighted(ruler, value, 1);
+                        tally.extremes = (tally.extremes.0.min(value), tally.extremes.1.max(value));
+                    } else {
+                        tally.infinite += 1;
+                    }
+                }
             }
         }
-        let all = self.add_near(ruler, &near[..count]);
-        debug_assert!(all.is_some());
+        self.add_lanes(&lanes);
+        let near = lanes.bounds(ruler);
+        tally.extremes = (tally.extremes.0.min(near.0), tally.extremes.1.max(near.1));
+        tally.nans = nans.iter().sum();
+        tally.mixed |= tally.nans > 0;
+        tally
+    }
+
+    fn add_lanes(&mut self, lanes: &Lanes) {
+        // Whole numbers of at most 2^53 in each lane.
+        #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole, at most 2^53")]
+        let (sum, square) =
+            (lanes.sums.iter().sum::<f64>() as i64, lanes.squares.iter().map(|square| *square as u64).sum::<u64>());
+        self.sum += i128::from(sum);
+        self.low += u128::from(square);
     }
 
     /// Adds a finite value so many times.
