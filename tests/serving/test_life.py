@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import itertools
 import json
 import os
 import re
@@ -159,6 +161,36 @@ def test_what_was_asked_is_answered_before_the_end(model):
             answer += part
         ending.join(20)
     assert answer.startswith(b"HTTP/1.1 200 OK")
+
+
+def test_who_asks_again_and_again_is_told_that_it_is_the_end(model):
+    """Every request gets an answer; the last says that the connection is closed. No client waits 20 ms in between."""
+    server = headrace.Server(model, workers=2)
+    body = json.dumps(infer(rows(1)))
+    asked = threading.Barrier(4)
+    ends: list[str] = []
+
+    def client() -> None:
+        connection = http.client.HTTPConnection(server.host, server.port, timeout=10)
+        for number in itertools.count():
+            connection.request("POST", "/v2/models/late/infer", body)
+            reply = connection.getresponse()
+            reply.read()
+            assert reply.status == 200
+            if reply.getheader("connection") == "close":
+                ends.append("told")
+                return
+            if number == 20:
+                asked.wait(10)
+
+    clients = [threading.Thread(target=client) for _ in range(3)]
+    for one in clients:
+        one.start()
+    asked.wait(10)
+    server.stop()
+    for one in clients:
+        one.join(20)
+    assert ends == ["told"] * 3
 
 
 def test_an_idle_connection_does_not_hold_it_up(model):

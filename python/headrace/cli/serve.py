@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import signal
-import threading
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +16,7 @@ from headrace.cli.failure import INTERRUPTED
 from headrace.cli.options import json_option, project_option
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import FrameType
 
     from headrace.serving import Server
@@ -115,25 +114,31 @@ def serve(
                 click.echo(json.dumps(document))
             else:
                 click.echo(f"serving {server.model}@{server.version} on {server.url}; Ctrl-C stops it", err=True)
-            asked.wait()
+            asked()
         finally:
             server.stop(patience=drain)
 
 
 @contextmanager
-def until_asked_to_stop() -> Iterator[threading.Event]:
-    """Within, SIGTERM and Ctrl-C set the event; the second time the process leaves at once with code 130."""
-    asked = threading.Event()
+def until_asked_to_stop() -> Iterator[Callable[[], object]]:
+    """Gives what waits for SIGTERM or Ctrl-C; the second one leaves the process at once with code 130."""
+    # A pipe, because a handler runs in the thread that waits, and would wait for the lock of an event that it holds.
+    told, tell = os.pipe()
+    asked = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
-        if asked.is_set():
+        nonlocal asked
+        if asked:
             os._exit(INTERRUPTED)
-        asked.set()
+        asked = True
+        os.write(tell, b".")
 
     heard = (signal.SIGINT, signal.SIGTERM)
     before = {number: signal.signal(number, stop) for number in heard}
     try:
-        yield asked
+        yield lambda: os.read(told, 1)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        os.close(told)
+        os.close(tell)

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{ALLOW, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 
 use crate::accents::{self, rows, v2};
@@ -60,15 +60,24 @@ impl Reply {
 impl Service {
     /// Answers a request that came in on `worker`.
     pub async fn answer(&self, worker: usize, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
+        let mut response = self.respond(worker, request).await;
+        if self.draining.load(Ordering::Relaxed) {
+            // So that a client that would ask again at once goes elsewhere, and does not find the connection closed.
+            response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        Ok(response)
+    }
+
+    async fn respond(&self, worker: usize, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let path = request.uri().path();
         let entry = match routes::find(request.method().as_str(), path, &self.model) {
             Ok(entry) => entry,
-            Err((accent, refusal)) => return Ok(self.refuse(accent, &refusal)),
+            Err((accent, refusal)) => return self.refuse(accent, &refusal),
         };
         if !names_this_machine(request.headers().get(HOST)) {
-            return Ok(self.refuse(entry.accent, &Refusal::Host));
+            return self.refuse(entry.accent, &Refusal::Host);
         }
-        Ok(match self.reply(worker, entry, request).await {
+        match self.reply(worker, entry, request).await {
             Ok(reply) => {
                 let mut response = Response::new(Full::new(Bytes::from(reply.body)));
                 *response.status_mut() = reply.status;
@@ -76,7 +85,7 @@ impl Service {
                 response
             }
             Err(refusal) => self.refuse(entry.accent, &refusal),
-        })
+        }
     }
 
     async fn reply(&self, worker: usize, entry: &Entry, request: Request<Incoming>) -> Result<Reply, Refusal> {
