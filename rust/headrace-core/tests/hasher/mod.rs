@@ -130,7 +130,7 @@ proptest! {
     }
 }
 
-/// So many rows that threads share them and that values are remembered: few, many and ever new ones, and none.
+/// So many rows that threads share them: few, many and ever new values, none, and all lengths side by side.
 #[test]
 fn many_rows() {
     let rows = 30_000;
@@ -139,8 +139,10 @@ fn many_rows() {
     let many = text(&|row| Some(format!("N{}", row * row % 3001)));
     let new = text(&|row| (row % 9000 != 8).then(|| row.to_string()));
     let late = text(&|row| Some(if row < 20_000 { "a".to_owned() } else { format!("a long value {row}") }));
+    let uneven = text(&|row| Some(["é", "abcdefghijklmnopqrs"][usize::from(row % 7 > 0)][..2].repeat(row % 11)));
     for layout in [Layout::Small, Layout::Large, Layout::View, Layout::Dictionary] {
-        let columns: Vec<_> = [&few, &many, &new, &late].map(|values| Column::Text(values.clone(), layout)).into();
+        let columns: Vec<_> =
+            [&few, &many, &new, &late, &uneven].map(|values| Column::Text(values.clone(), layout)).into();
         let numbers: Vec<_> = (0..rows).map(|row| Some(f64::from(u32::try_from(row).unwrap()) / 7.0)).collect();
         let mixed = [columns.as_slice(), &[Column::Number(numbers)]].concat();
         for columns in [columns, mixed] {
