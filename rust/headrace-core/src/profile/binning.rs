@@ -5,10 +5,14 @@
 //! close: the key into the table is monotone in the value, hence whatever rounding the key suffers, only boundaries with
 //! the same key are left to be compared.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the processor at hand")]
+
 use std::fmt;
 
+use fearless_simd::Level;
+
 use super::Bin;
-use super::key::{Key, Lookup, snapped};
+use super::key::{KEYS, Key, Lookup, Packed, snapped};
 use super::moments::{TILE, Tally};
 
 /// Quantile edges of the interval bins.
@@ -121,33 +125,36 @@ impl OrderedBins {
     }
 
     /// Counts at most [`TILE`] values of which this is known.
+    #[inline(always)]
     pub(super) fn count(&self, tile: &[f64], tally: &Tally, cells: &mut [u64], scratch: &mut Scratch) {
-        if tile.len() < FEW || self.lookup.packed.is_none() && self.lookup.steps > 4 {
+        if tile.len() < FEW || self.lookup.packed().is_none() && self.lookup.steps > 4 {
             for &value in tile {
                 cells[self.cell(value)] += 1;
             }
             return;
         }
-        if tally.infinite > 0 {
-            let mut finite = [0.0; TILE];
+        let mut finite;
+        let tile = if tally.infinite > 0 {
+            finite = [0.0; TILE];
             for (slot, &value) in finite.iter_mut().zip(tile) {
                 if value.is_infinite() {
                     cells[self.cell(value)] += 1;
                 }
                 *slot = if value.is_infinite() { f64::NAN } else { value };
             }
-            scratch.infinite += tally.infinite;
-            let tally = Tally { nans: tally.nans + tally.infinite, infinite: 0, ..*tally };
-            return self.count(&finite[..tile.len()], &tally, cells, scratch);
-        }
+            &finite[..tile.len()]
+        } else {
+            tile
+        };
         if scratch.values > MOST_UNSETTLED {
             self.settle(cells, scratch);
         }
         scratch.values += tile.len();
-        scratch.nans += tally.nans;
+        scratch.nans += tally.nans + tally.infinite;
+        scratch.infinite += tally.infinite;
         let counts = &mut scratch.counts;
         let mut keys = [0_u32; TILE];
-        let Some(packed) = &self.lookup.packed else {
+        let Some(packed) = self.lookup.packed() else {
             self.lookup.key.fill(&mut keys, tile);
             return match self.lookup.steps {
                 0..=2 => self.pass::<2>(tile, &keys, counts),
@@ -155,7 +162,7 @@ impl OrderedBins {
             };
         };
         self.lookup.key.fill_fine(&mut keys, tile);
-        each_in_turn(keys[..tile.len()].iter(), counts, |fine| packed.bin(*fine));
+        pass_packed(packed, &keys[..tile.len()], counts);
         // What lies outside the range was taken for the first or the last interval.
         let Some(range) = self.range else { return };
         if tally.extremes.0 < range.0 {
@@ -193,35 +200,49 @@ impl OrderedBins {
     }
 
     /// `STEPS`: at most so many boundaries have the same key.
-    #[inline]
+    #[inline(always)]
     fn pass<const STEPS: usize>(&self, tile: &[f64], keys: &[u32; TILE], counts: &mut Rows) {
-        each_in_turn(tile.iter().zip(keys), counts, |(value, key)| {
-            let mut bin = self.lookup.before(*key);
+        let (before, boundaries) = (self.lookup.before(), &*self.boundaries);
+        let bin = |value: f64, key: u32| {
+            let mut bin = usize::from(before[key as usize & (KEYS - 1)]);
             for _ in 0..STEPS {
-                bin += usize::from(*value >= self.boundaries[bin & CELL_MASK]);
+                bin += usize::from(value >= boundaries[bin & CELL_MASK]);
             }
             bin
-        });
-    }
-}
-
-type Rows = [[u32; MAX_CELLS]; 4];
-
-/// Several rows of counters, because a counter that was just raised cannot be raised again before its store has arrived.
-#[inline]
-fn each_in_turn<T>(mut items: impl ExactSizeIterator<Item = T>, counts: &mut Rows, bin: impl Fn(T) -> usize) {
-    let [first, second, third, fourth] = counts;
-    while items.len() >= 4 {
-        for row in [&mut *first, second, third, fourth] {
-            if let Some(item) = items.next() {
-                row[bin(item) & CELL_MASK] += 1;
-            }
+        };
+        let (fours, rest) = tile.as_chunks::<4>();
+        let (keys, last) = keys[..tile.len()].as_chunks::<4>();
+        let [first, second, third, fourth] = &mut *counts;
+        for (values, keys) in fours.iter().zip(keys) {
+            first[bin(values[0], keys[0]) & CELL_MASK] += 1;
+            second[bin(values[1], keys[1]) & CELL_MASK] += 1;
+            third[bin(values[2], keys[2]) & CELL_MASK] += 1;
+            fourth[bin(values[3], keys[3]) & CELL_MASK] += 1;
+        }
+        for (value, key) in rest.iter().zip(last) {
+            counts[0][bin(*value, *key) & CELL_MASK] += 1;
         }
     }
-    for item in items {
-        first[bin(item) & CELL_MASK] += 1;
+}
+
+/// The same without a comparison.
+#[inline(always)]
+fn pass_packed(packed: Packed<'_>, keys: &[u32], counts: &mut Rows) {
+    let (fours, rest) = keys.as_chunks::<4>();
+    let [first, second, third, fourth] = &mut *counts;
+    for four in fours {
+        first[packed.bin(four[0]) & CELL_MASK] += 1;
+        second[packed.bin(four[1]) & CELL_MASK] += 1;
+        third[packed.bin(four[2]) & CELL_MASK] += 1;
+        fourth[packed.bin(four[3]) & CELL_MASK] += 1;
+    }
+    for fine in rest {
+        counts[0][packed.bin(*fine) & CELL_MASK] += 1;
     }
 }
+
+/// Several rows of counters, because a counter that was just raised cannot be raised again before its store has arrived.
+type Rows = [[u32; MAX_CELLS]; 4];
 
 /// Counters of a column, while a batch is counted.
 pub(super) struct Scratch {
@@ -238,6 +259,8 @@ pub(super) struct Scratch {
     infinite: u64,
     /// Whether the last tile had values that are not finite or far from the center.
     pub(super) mixed: bool,
+    /// What the processor can.
+    pub(super) level: Level,
 }
 
 impl Default for Scratch {
@@ -250,6 +273,7 @@ impl Default for Scratch {
             nans: 0,
             infinite: 0,
             mixed: false,
+            level: Level::new(),
         }
     }
 }

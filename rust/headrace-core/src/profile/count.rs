@@ -1,8 +1,11 @@
 //! Counting a batch's columns on frozen bins.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the processor at hand")]
+
 use arrow_array::cast::AsArray as _;
 use arrow_array::{Array, ArrayRef};
 use arrow_schema::DataType;
+use fearless_simd::dispatch;
 
 use super::Family;
 use super::binning::{OrderedBins, Scratch};
@@ -101,7 +104,8 @@ fn count_tile(
 ) {
     match (&lane.bins, counts, weights) {
         (LaneBins::Ordered(bins, ruler), LaneCounts::Ordered { cells, sums }, None) => {
-            count_numbers(bins, *ruler, tile, cells, sums, &mut workspace.scratch);
+            let scratch = &mut workspace.scratch;
+            dispatch!(scratch.level, _simd => count_numbers(bins, *ruler, tile, cells, sums, scratch));
         }
         (LaneBins::Ordered(bins, ruler), LaneCounts::Ordered { cells, sums }, Some(weights)) => {
             for (value, weight) in tile.iter().zip(weights) {
@@ -127,7 +131,8 @@ fn count_tile(
 
 /// The kernel: a pass for the sums, one for the keys, one for the bins. Tiles with far values, nulls or infinities seldom
 /// come alone; after one, the pass that sorts them out is tried first.
-pub(super) fn count_numbers(
+#[inline(always)]
+fn count_numbers(
     bins: &OrderedBins,
     ruler: Ruler,
     tile: &[f64],
@@ -136,7 +141,10 @@ pub(super) fn count_numbers(
     scratch: &mut Scratch,
 ) {
     let near = if scratch.mixed { None } else { sums.add_near(ruler, tile) };
-    let tally = near.unwrap_or_else(|| sums.add_mixed(ruler, tile));
+    let tally = match near {
+        Some(tally) => tally,
+        None => sums.add_mixed(ruler, tile),
+    };
     scratch.mixed = tally.mixed;
     bins.count(tile, &tally, cells, scratch);
 }

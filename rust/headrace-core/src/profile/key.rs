@@ -1,6 +1,8 @@
 //! Keys: numbers that never decrease as the value rises, by which a table says how many boundaries lie below it.
 
-use super::binning::{Cut, MAX_CELLS};
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the processor at hand")]
+
+use super::binning::Cut;
 use super::moments::TILE;
 
 pub(super) const KEYS: usize = 4096;
@@ -22,7 +24,7 @@ pub(super) enum Key {
 }
 
 /// Steps of equal width; all that lies outside has the first or the last key. A NaN has the first.
-#[inline]
+#[inline(always)]
 #[allow(clippy::cast_possible_truncation, reason = "the low half is the key")]
 fn affine(value: f64, low: f64, scale: f64, last: f64) -> u32 {
     let steps = (value - low) * scale;
@@ -51,7 +53,7 @@ impl Log {
         Self { center, linear, cap, shift, half }
     }
 
-    #[inline]
+    #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "capped below half")]
     fn of(self, value: f64) -> u32 {
         let distance = value - self.center;
@@ -72,22 +74,22 @@ pub(super) struct Lookup {
     /// The most boundaries that share a key.
     pub(super) steps: usize,
     /// Where each boundary between the ends is the least float of its fine key, and none shares a key.
-    pub(super) packed: Option<Packed>,
+    packed: Option<Box<[u32; KEYS]>>,
 }
 
 /// For each key, in one number, the bin below its boundary, how far the boundary is from the key's end, less the key
 /// itself: the fine key added, the bin is in the high bits.
-#[derive(Clone)]
-pub(super) struct Packed(Box<[u32; KEYS]>);
+#[derive(Clone, Copy)]
+pub(super) struct Packed<'a>(&'a [u32; KEYS]);
 
-impl Packed {
-    #[inline]
-    pub(super) fn bin(&self, fine: u32) -> usize {
-        (self.0[(fine >> FRACTION_BITS) as usize].wrapping_add(fine) >> FRACTION_BITS) as usize & (MAX_CELLS - 1)
+impl Packed<'_> {
+    #[inline(always)]
+    pub(super) fn bin(self, fine: u32) -> usize {
+        (self.0[(fine >> FRACTION_BITS) as usize].wrapping_add(fine) >> FRACTION_BITS) as usize
     }
 }
 
-#[inline]
+#[inline(always)]
 fn fill(keys: &mut [u32; TILE], tile: &[f64], key: impl Fn(f64) -> u32) {
     for (slot, value) in keys.iter_mut().zip(tile) {
         *slot = key(*value);
@@ -115,6 +117,7 @@ impl Key {
     }
 
     /// The keys of a tile.
+    #[inline(always)]
     pub(super) fn fill(self, keys: &mut [u32; TILE], tile: &[f64]) {
         match self {
             Self::Affine { low, scale } => fill(keys, tile, |value| affine(value, low, scale, LAST_KEY)),
@@ -126,6 +129,7 @@ impl Key {
     }
 
     /// The fine keys of a tile, where [`Lookup`] has a packed table.
+    #[inline(always)]
     pub(super) fn fill_fine(self, keys: &mut [u32; TILE], tile: &[f64]) {
         match self {
             Self::Affine { low, scale } => {
@@ -206,23 +210,27 @@ impl Lookup {
         Self { key, before, steps: key.steps(boundaries), packed }
     }
 
-    /// How many boundaries have a lesser key.
-    #[inline]
-    pub(super) fn before(&self, key: u32) -> usize {
-        usize::from(self.before[key as usize & (KEYS - 1)])
+    /// For each key, how many boundaries have a lesser one.
+    pub(super) fn before(&self) -> &[u16; KEYS] {
+        &self.before
+    }
+
+    /// The table that needs no comparison, where there is one.
+    pub(super) fn packed(&self) -> Option<Packed<'_>> {
+        self.packed.as_deref().map(Packed)
     }
 
     /// The bin that the tables say for a NaN, which has none.
     pub(super) fn landing(&self) -> usize {
-        match &self.packed {
+        match self.packed() {
             Some(packed) => packed.bin(self.key.fine(f64::NAN).unwrap_or(0)),
-            None => self.before(self.key.of(f64::NAN)),
+            None => usize::from(self.before[self.key.of(f64::NAN) as usize]),
         }
     }
 }
 
 /// The packed table for the boundaries between the ends, if they allow it.
-fn packed(key: Key, inner: &[f64]) -> Option<Packed> {
+fn packed(key: Key, inner: &[f64]) -> Option<Box<[u32; KEYS]>> {
     const ONE: u32 = 1 << FRACTION_BITS;
     let mut table = Box::new([0_u32; KEYS]);
     let mut next = inner.iter().enumerate().peekable();
@@ -242,7 +250,7 @@ fn packed(key: Key, inner: &[f64]) -> Option<Packed> {
             bin += 1;
         }
     }
-    next.peek().is_none().then_some(Packed(table))
+    next.peek().is_none().then_some(table)
 }
 
 /// Moves each cut down to the least float of its fine key, unless it would meet another: no more than 2^-32 of the range.

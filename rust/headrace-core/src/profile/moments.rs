@@ -3,6 +3,8 @@
 //! A value is rounded to a multiple of the column's quantum, which is 2^-16 of the reference's scale, and counted from
 //! the column's center. Whole numbers, and others with few digits, lose nothing by it.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the processor at hand")]
+
 use super::Moments;
 
 /// Quanta in a scale: 2^16.
@@ -98,7 +100,7 @@ struct Lanes {
 }
 
 impl Lanes {
-    #[inline]
+    #[inline(always)]
     fn add(&mut self, lane: usize, steps: f64) {
         self.least[lane] = if steps < self.least[lane] { steps } else { self.least[lane] };
         self.most[lane] = if steps > self.most[lane] { steps } else { self.most[lane] };
@@ -120,10 +122,12 @@ impl Lanes {
 }
 
 /// Fours of values, the last filled up with the center, which adds nothing.
-#[inline]
+#[inline(always)]
 fn each_four(values: &[f64], center: f64, mut add: impl FnMut(&[f64; LANES])) {
     let (fours, rest) = values.as_chunks::<LANES>();
-    fours.iter().for_each(&mut add);
+    for four in fours {
+        add(four);
+    }
     if !rest.is_empty() {
         let mut last = [center; LANES];
         last[..rest.len()].copy_from_slice(rest);
@@ -142,13 +146,15 @@ pub(super) struct Sums {
 
 impl Sums {
     /// Adds at most [`TILE`] values, if all are finite and near the center; else adds none.
+    #[inline(always)]
     pub(super) fn add_near(&mut self, ruler: Ruler, values: &[f64]) -> Option<Tally> {
         debug_assert!(values.len() <= TILE);
         let inverse = ruler.quantum.recip();
         let mut lanes = Lanes::default();
         each_four(values, ruler.center, |some| {
-            for (lane, value) in some.iter().enumerate() {
-                lanes.add(lane, (value - ruler.center) * inverse);
+            #[allow(clippy::needless_range_loop, reason = "with iterators the compiler shuffles lanes")]
+            for lane in 0..LANES {
+                lanes.add(lane, (some[lane] - ruler.center) * inverse);
             }
         });
         // A NaN is in the sums, an infinity is far.
@@ -161,6 +167,7 @@ impl Sums {
     }
 
     /// Adds the finite ones of at most [`TILE`] values, wherever they are.
+    #[inline(always)]
     pub(super) fn add_mixed(&mut self, ruler: Ruler, values: &[f64]) -> Tally {
         debug_assert!(values.len() <= TILE);
         let (center, inverse) = (ruler.center, ruler.quantum.recip());
