@@ -30,8 +30,9 @@ ALPHABETS = {
         "".join(map(chr, range(0x4E00, 0x4F00))),
     ],
 }
-# Half of what was measured when the machine was busy, so that a machine's mood is no failure.
-LEAST = {"ascii": 10, "mixed": 4, "flights": 8}
+# What is asked for, one thread. Of the flights nothing is: half of what was measured, as a machine's moods are. With two
+# threads what is measured is the clock, so half again.
+LEAST = {"ascii": 30, "mixed": 15, "flights": 13}
 
 
 def prose(alphabets: list[str], documents: int = 4000) -> list[str]:
@@ -96,4 +97,4 @@ def test_hashing_vectorizer(benchmark, kind, source, threads):
     )
     print(f"\n{kind} from {source} threads={threads} {benchmark.extra_info}")
     benchmark.pedantic(ours.transform, args=(column,), rounds=ROUNDS)
-    assert benchmark.extra_info["ratio"] > LEAST[kind]
+    assert benchmark.extra_info["ratio"] > LEAST[kind] / threads
