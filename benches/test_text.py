@@ -30,8 +30,8 @@ ALPHABETS = {
         "".join(map(chr, range(0x4E00, 0x4F00))),
     ],
 }
-# What is asked for, one thread. Of the flights nothing is: half of what was measured, as a machine's moods are. With two
-# threads what is measured is the clock, so half again.
+# What is asked for, one thread; of the flights nothing is, so half of what was measured. With two threads it is the
+# clock that is measured, and machines have moods, so half of that.
 LEAST = {"ascii": 30, "mixed": 15, "flights": 13}
 
 
