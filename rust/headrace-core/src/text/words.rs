@@ -25,6 +25,8 @@ const AT_ONCE: usize = 8;
 pub(super) struct Words {
     text: Vec<u8>,
     mask: Vec<u64>,
+    /// Where characters begin that a table has to be asked about.
+    leads: Vec<u64>,
     edges: Vec<usize>,
     is_ascii: bool,
 }
@@ -100,15 +102,24 @@ impl Words {
     #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
     pub(super) fn read_in_place<S: Simd>(&mut self, simd: S, text: &str, lowercase: bool) -> bool {
         let bytes = text.as_bytes();
-        self.read_ascii(simd, bytes, lowercase);
+        self.make_room(bytes.len());
+        self.mask.clear();
+        self.mask.resize(bytes.len() / 64 + 1, 0);
         self.is_ascii = false;
-        let pairs = &**PAIRS;
+        self.leads.clear();
+        self.leads.resize(self.mask.len(), 0);
         let mut carried = 0;
-        for (number, (block, mask)) in bytes.chunks(64).zip(&mut self.mask).enumerate() {
-            let (mut leads, mut found) = (leads(block), std::mem::take(&mut carried));
-            while leads != 0 {
+        let copies = self.text.as_chunks_mut::<64>().0;
+        for (number, ((mask, leads), copy)) in self.mask.iter_mut().zip(&mut self.leads).zip(copies).enumerate() {
+            (*leads, *mask) = block(simd, bytes, 64 * number, copy, lowercase, &mut carried);
+        }
+        let pairs = &**PAIRS;
+        carried = 0;
+        for (number, (mask, leads)) in self.mask.iter_mut().zip(&mut self.leads).enumerate() {
+            let mut found = std::mem::take(&mut carried);
+            while *leads != 0 {
                 let offset = leads.trailing_zeros();
-                leads &= leads - 1;
+                *leads &= *leads - 1;
                 let at = 64 * number + offset as usize;
                 // Not from the copy: what was just written would have to be waited for.
                 let window = window(bytes, at);
@@ -141,9 +152,6 @@ impl Words {
                 carried |= bits >> 1 >> (63 - offset);
             }
             *mask |= found;
-        }
-        if let Some(mask) = self.mask.get_mut(bytes.len().div_ceil(64)) {
-            *mask |= carried;
         }
         true
     }
@@ -195,7 +203,7 @@ impl Words {
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
     pub(super) fn spans(&mut self, mut found: impl FnMut(&[u8], &[[usize; 2]])) {
-        let Self { text, mask, edges, is_ascii } = self;
+        let Self { text, mask, edges, is_ascii, .. } = self;
         let (text, is_ascii) = (&text[..], *is_ascii);
         edges.resize(64 * SEGMENT + 2 + AT_ONCE, 0);
         // A bit more, so that the last word ends.
@@ -288,25 +296,6 @@ fn special_pair(text: &str, at: usize, window: u64) -> Option<[u8; 2]> {
         return None;
     }
     lower.to_le_bytes().first_chunk::<2>().copied()
-}
-
-/// A bit for each byte that begins a character of more than one.
-#[inline]
-fn leads(block: &[u8]) -> u64 {
-    let (eights, rest) = block.as_chunks::<8>();
-    let mut last = [0; 8];
-    last[..rest.len()].copy_from_slice(rest);
-    let (mut leads, mut shift) = (0, 0);
-    for eight in eights {
-        let eight = u64::from_le_bytes(*eight);
-        leads |= gather(eight & eight << 1 & HIGH) << shift;
-        shift += 8;
-    }
-    if !rest.is_empty() {
-        let eight = u64::from_le_bytes(last);
-        leads |= gather(eight & eight << 1 & HIGH) << shift;
-    }
-    leads
 }
 
 /// Bits, appended.
@@ -417,6 +406,80 @@ fn gather(high: u64) -> u64 {
     (high >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
+/// The 64 bytes of a text from `at`, which may be one before its beginning; zero beyond its bounds.
+#[inline]
+fn sixty_four(bytes: &[u8], at: usize, before: usize) -> [u8; 64] {
+    if let Some(block) = at.checked_sub(before).and_then(|start| bytes.get(start..)?.first_chunk::<64>()) {
+        return *block;
+    }
+    let mut block = [0; 64];
+    let skipped = before.saturating_sub(at);
+    let rest = bytes.get((at + skipped).saturating_sub(before)..).unwrap_or_default();
+    let length = rest.len().min(64 - skipped);
+    block[skipped..skipped + length].copy_from_slice(&rest[..length]);
+    block
+}
+
+/// The 64 bytes of a text from `at`: a bit for each byte that begins a character that was not looked at, and a bit for
+/// each byte of the word characters that were, which are copied in lower case if they should be. `carried` are the bits
+/// that go on in the next block.
+///
+/// Looked at are those that need no table: ASCII, the Latin letters of U+00C0 to U+00FF, Cyrillic ones up to U+045F, and
+/// the Han and Hangul characters of which all with the same first byte are letters.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+fn block<S: Simd>(
+    simd: S,
+    bytes: &[u8],
+    at: usize,
+    copy: &mut [u8; 64],
+    lowercase: bool,
+    carried: &mut u64,
+) -> (u64, u64) {
+    let array = sixty_four(bytes, at, 0);
+    let here = simd.load_array_u8x64(array);
+    let high = simd.simd_ge_u8x64(here, simd.splat_u8x64(0x80));
+    let ascii = ascii_block(simd, &array, copy, lowercase);
+    if simd.to_bitmask_mask8x64(high) == 0 {
+        return (0, ascii | std::mem::take(carried));
+    }
+    let before = simd.load_array_u8x64(sixty_four(bytes, at, 1));
+    let behind = simd.load_array_u8x64(sixty_four(bytes, at + 1, 0));
+    let is = |value| simd.simd_eq_u8x64(here, simd.splat_u8x64(value));
+    let latin = is(0xC3);
+    // U+00D7 and U+00F7 are signs.
+    let signs = simd.simd_eq_u8x64(behind | 0x20, simd.splat_u8x64(0xB7));
+    let first = is(0xD0);
+    let cyrillic = first | (is(0xD1) & simd.simd_lt_u8x64(behind, simd.splat_u8x64(0xA0)));
+    let han = simd.simd_lt_u8x64(here - 0xE5, simd.splat_u8x64(5))
+        | (is(0xE4) & simd.simd_ge_u8x64(behind, simd.splat_u8x64(0xB8)));
+    let three = han | simd.simd_lt_u8x64(here - 0xEB, simd.splat_u8x64(2));
+    if lowercase {
+        let within = |value, from: u8, count: u8| simd.simd_lt_u8x64(value - from, simd.splat_u8x64(count));
+        let was = |value| simd.simd_eq_u8x64(before, simd.splat_u8x64(value));
+        let zero = simd.splat_u8x64(0);
+        let when = |mask, added: u8| simd.select_u8x64(mask, simd.splat_u8x64(added), zero);
+        // U+00C0 to U+00DE, and U+0410 to U+041F: the lower case stands 32 behind.
+        let latin = was(0xC3) & within(here, 0x80, 0x1F) & !simd.simd_eq_u8x64(here, simd.splat_u8x64(0x97));
+        let near = was(0xD0) & within(here, 0x90, 0x10);
+        // U+0420 to U+042F: 32 behind, under the next first byte.
+        let far = was(0xD0) & within(here, 0xA0, 0x10);
+        // U+0400 to U+040F: 80 behind, under the next first byte.
+        let farthest = was(0xD0) & within(here, 0x80, 0x10);
+        let next = first & (within(behind, 0x80, 0x10) | within(behind, 0xA0, 0x10));
+        let added = when(latin | near, 0x20) | when(far, 0xE0) | when(farthest, 0x10) | when(next, 1);
+        let lower = simd.load_array_ref_u8x64(copy) + added;
+        simd.store_array_u8x64(lower, copy);
+    }
+    let pairs = simd.to_bitmask_mask8x64((latin & !signs) | cyrillic);
+    let triples = simd.to_bitmask_mask8x64(three);
+    let known = simd.to_bitmask_mask8x64(latin | cyrillic | three);
+    let leads = simd.to_bitmask_mask8x64(simd.simd_ge_u8x64(here, simd.splat_u8x64(0xC0)));
+    let found = ascii | pairs | pairs << 1 | triples | triples << 1 | triples << 2 | *carried;
+    *carried = pairs >> 63 | triples >> 63 | triples >> 62;
+    (leads & !known, found)
+}
+
 /// A bit for each word character; letters are copied as small ones if they should be.
 #[inline(always)]
 #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
@@ -511,6 +574,35 @@ mod tests {
             let same = if lowercase { text.to_ascii_lowercase() } else { text };
             prop_assert_eq!(&words.text()[..same.len()], same.as_bytes());
             prop_assert_eq!(found(&mut words), reference(&same, false));
+        }
+    }
+
+    #[test]
+    fn each_character_in_place() {
+        let lower_of = |text: &str| {
+            let mut lower = String::new();
+            push_lower(text, &mut lower);
+            lower
+        };
+        let stays = |character: &char| lower_of(&character.to_string()).len() == character.len_utf8();
+        // Sigmas would look at what stands before them.
+        let all: Vec<char> = ('\u{1}'..='\u{1FFFF}').filter(|c| stays(c) && *c != '\u{130}' && *c != 'Σ').collect();
+        for filling in ["", "a", " ", "ab ", "éЖ日"] {
+            let mut text = String::new();
+            for (number, character) in all.iter().enumerate() {
+                text.push(*character);
+                text.push_str(filling);
+                text.extend(std::iter::repeat_n('.', number % 3));
+            }
+            for level in [Level::new(), Level::baseline()] {
+                let mut words = Words::default();
+                for lowercase in [true, false] {
+                    let same = if lowercase { lower_of(&text) } else { text.clone() };
+                    assert!(dispatch!(level, simd => words.read_in_place(simd, &text, lowercase)));
+                    assert!(words.text()[..same.len()] == *same.as_bytes(), "{filling:?}");
+                    assert!(found(&mut words) == reference(&same, false), "{filling:?}");
+                }
+            }
         }
     }
 }
