@@ -177,3 +177,16 @@ def test_a_body_that_does_not_arrive_is_given_up(model):
 def test_a_request_may_say_how_long_it_waits(plain):
     body = {**infer(rows(1)), "parameters": {"timeout": 1_000_000}}
     assert ask(f"{plain.url}/v2/models/late/infer", body).status == 200
+
+
+def test_parameters_that_are_null_are_absent(plain):
+    body = {**infer(rows(1), parameters=None), "parameters": None, "outputs": None, "id": None}
+    assert ask(f"{plain.url}/v2/models/late/infer", body).status == 200
+
+
+def test_an_output_cannot_be_had_many_times(plain):
+    """A short request would have an answer without end."""
+    wanted = [{"name": "probabilities"}]
+    assert ask(f"{plain.url}/v2/models/late/infer", {**infer(rows(1)), "outputs": wanted}).status == 200
+    reply = ask(f"{plain.url}/v2/models/late/infer", {**infer(rows(1)), "outputs": wanted * 300})
+    assert (reply.status, reply.json) == (400, {"error": "the output 'probabilities' is wanted twice"})

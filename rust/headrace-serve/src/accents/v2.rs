@@ -27,14 +27,13 @@ pub struct Infer {
 #[derive(Deserialize)]
 struct Document<'a> {
     id: Option<String>,
-    #[serde(default)]
-    parameters: Parameters,
+    parameters: Option<Parameters>,
     #[serde(borrow)]
     inputs: Vec<Input<'a>>,
     outputs: Option<Vec<Wanted>>,
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct Parameters {
     /// Microseconds, as Triton has it.
     timeout: Option<u64>,
@@ -46,8 +45,7 @@ struct Input<'a> {
     name: String,
     shape: Vec<i64>,
     datatype: String,
-    #[serde(default)]
-    parameters: Parameters,
+    parameters: Option<Parameters>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -71,11 +69,25 @@ pub fn infer(model: &Model, text: &str) -> Result<Infer, Refusal> {
     let wanted = match &document.outputs {
         None => None,
         Some(wanted) if wanted.is_empty() => None,
-        Some(wanted) => Some(wanted.iter().map(|output| position(model, &output.name)).collect::<Result<_, _>>()?),
+        Some(wanted) => Some(positions(model, wanted)?),
     };
-    let timeout = document.parameters.timeout.filter(|timeout| *timeout > 0).map(Duration::from_micros);
+    let timeout = document.parameters.as_ref().and_then(|given| given.timeout);
+    let timeout = timeout.filter(|timeout| *timeout > 0).map(Duration::from_micros);
     let inputs = if model.takes_rows() { columns(model, &document) } else { tensors(model, &document) }?;
     Ok(Infer { inputs, id: document.id, wanted, timeout })
+}
+
+/// The outputs that are wanted, each once: a short request must not ask for an answer without end.
+fn positions(model: &Model, wanted: &[Wanted]) -> Result<Vec<usize>, Refusal> {
+    let mut positions = Vec::new();
+    for Wanted { name } in wanted {
+        let position = position(model, name)?;
+        if positions.contains(&position) {
+            return Err(Refusal::Bad(format!("the output '{}' is wanted twice", name.escape_debug())));
+        }
+        positions.push(position);
+    }
+    Ok(positions)
 }
 
 fn position(model: &Model, name: &str) -> Result<usize, Refusal> {
@@ -98,10 +110,8 @@ fn count_of(shape: &[usize]) -> Option<usize> {
 
 fn data_of<'a>(input: &Input<'a>) -> Result<&'a RawValue, Refusal> {
     input.data.ok_or_else(|| {
-        let what = match input.parameters.binary_data_size {
-            Some(_) => NO_BINARY,
-            None => "it has no `data`",
-        };
+        let binary = input.parameters.as_ref().and_then(|given| given.binary_data_size).is_some();
+        let what = if binary { NO_BINARY } else { "it has no `data`" };
         of_input(&input.name, what)
     })
 }
