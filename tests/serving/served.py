@@ -63,9 +63,9 @@ class Package:
         return self.files[name]
 
 
-def package(task: str) -> tuple[Package, Predictor, pl.DataFrame]:
+def package(task: str, data: pl.DataFrame | None = None) -> tuple[Package, Predictor, pl.DataFrame]:
     """A package, what predicts with it in this process, and rows."""
-    data = frame()
+    data = frame() if data is None else data
     target = TARGETS[task]
     data = data.drop([name for name in TARGETS.values() if name != target])
     plan = FeaturePlan.fit(data, target=target, task=task)

@@ -14,7 +14,7 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import headrace
-from serving.served import FLOAT, ask, columns, infer, records, rows, value, write_onnx
+from serving.served import FLOAT, ask, columns, frame, infer, package, records, rows, value, write_onnx
 
 
 def expected(model: Path, x: np.ndarray) -> np.ndarray:
@@ -106,6 +106,42 @@ def test_numbers_that_json_lacks(served):
     assert reply.status == 200, reply.body
     found = reply.json["predictions"]
     assert found == (wanted["prediction"].to_list() if wanted.width == 1 else wanted.to_dicts())
+
+
+def test_a_bare_nan_is_missing_in_a_column_of_every_type():
+    """It is what pandas has for a missing text; in quotes it is a text as any other."""
+    missing = np.arange(300) % 3 == 0
+    shop = pl.Series([None if gone else ("NaN" if i % 2 else "east") for i, gone in enumerate(missing)])
+    made, predictor, data = package("binary", frame().with_columns(shop=shop, late=pl.Series(missing)))
+    given = pl.DataFrame([{**data.drop("late").row(1, named=True), "shop": cell} for cell in (None, "NaN")])
+    wanted = predictor.predict(given.cast({"shop": pl.String})).to_dicts()
+    assert wanted[0] != wanted[1]
+    row = records(data.drop("late"))[1]
+    with headrace.Server(made, workers=1) as server:
+        sent = [{**row, "shop": float("nan")}, {**row, "shop": "NaN"}]
+        reply = ask(f"{server.url}/invocations", {"dataframe_records": sent})
+        assert reply.json["predictions"] == wanted
+        inputs = [{"name": n, "shape": [2], "datatype": "BYTES", "data": [r[n] for r in sent]} for n in row]
+        outputs = ask(f"{server.url}/v2/models/shop/infer", {"inputs": inputs}).json["outputs"]
+        assert outputs[0]["data"] == [one["prediction"] for one in wanted]
+        for name in row:
+            url = f"{server.url}/v1/models/shop:predict"
+            bare, null = (ask(url, {"instances": [{**row, name: cell}]}) for cell in (float("nan"), None))
+            assert (bare.status, bare.json) == (200, null.json), name
+
+
+def test_a_model_too_wide_to_be_tried_is_served_unbatched(tmp_path):
+    for number, shape in enumerate(([None, 2**40], [None, 2**33, 2**33], [None, 2**62, 8])):
+        path = write_onnx(
+            tmp_path / f"wide{number}.onnx",
+            [helper.make_node("Identity", ["x"], ["y"])],
+            [value("x", FLOAT, shape)],
+            [value("y", FLOAT, shape)],
+        )
+        with headrace.Server(path, workers=1) as server:
+            assert not server.batched
+            body = {"inputs": [{"name": "x", "shape": [1, 2], "datatype": "FP32", "data": [1, 1]}]}
+            assert ask(f"{server.url}/v2/models/wide{number}/infer", body).status == 400
 
 
 def test_outputs_that_are_no_numbers_become_null(tmp_path):

@@ -9,17 +9,18 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 
 use crate::error::Refusal;
-use crate::json;
+use crate::json::{self, BareNan};
 use crate::model::Model;
 use crate::routes::Accent;
 use crate::tensor::Tensor;
 
-/// A request as text, with what JSON has no word for as strings.
-pub fn text(body: &[u8]) -> Result<Cow<'_, str>, Refusal> {
+/// A request as text, with what JSON has no word for as strings; a package's NaN is a missing value.
+pub fn text<'a>(model: &Model, body: &'a [u8]) -> Result<Cow<'a, str>, Refusal> {
     let text = std::str::from_utf8(body).map_err(|error| {
         Refusal::Bad(format!("the body is not UTF-8: byte {} of it begins no character", error.valid_up_to()))
     })?;
-    Ok(json::repaired(text))
+    let nan = if model.takes_rows() { BareNan::Missing } else { BareNan::Text };
+    Ok(json::repaired(text, nan))
 }
 
 /// Reads a document of the protocol.

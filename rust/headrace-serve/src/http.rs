@@ -114,13 +114,13 @@ impl Service {
                 }
                 let body = self.body(request).await?;
                 model.scheduler.admit(self.bounds.deadline)?;
-                let infer = v2::infer(model, &accents::text(&body)?)?;
+                let infer = v2::infer(model, &accents::text(model, &body)?)?;
                 self.predict_v2(worker, infer).await?
             }
             Route::Predict => {
                 let body = self.body(request).await?;
                 model.scheduler.admit(self.bounds.deadline)?;
-                let inputs = rows::v1(model, &accents::text(&body)?)?;
+                let inputs = rows::v1(model, &accents::text(model, &body)?)?;
                 let outputs = model.predict(worker, inputs, self.bounds.deadline).await?;
                 Reply::json(rows::answer(&outputs))
             }
@@ -128,7 +128,7 @@ impl Service {
                 is_json(request.headers().get(CONTENT_TYPE))?;
                 let body = self.body(request).await?;
                 model.scheduler.admit(self.bounds.deadline)?;
-                let inputs = rows::mlflow(model, &accents::text(&body)?)?;
+                let inputs = rows::mlflow(model, &accents::text(model, &body)?)?;
                 let outputs = model.predict(worker, inputs, self.bounds.deadline).await?;
                 Reply::json(rows::answer(&outputs))
             }

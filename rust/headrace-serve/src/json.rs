@@ -8,10 +8,19 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use crate::tensor::{Data, Kind, Tensor};
 
-/// `text` with the bare `NaN`, `Infinity` and `-Infinity` of Python's clients as strings, which is what they are read
-/// from; unchanged if it has none.
+/// What a bare `NaN` is read as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BareNan {
+    /// The string `"NaN"`, which is read as a float that is no number.
+    Text,
+    /// `null`: pandas has NaN where a value is missing, whatever the type of the column.
+    Missing,
+}
+
+/// `text` with the bare `Infinity` and `-Infinity` of Python's clients as strings, which is what they are read from,
+/// and the bare `NaN` as `nan` says; unchanged if it has none.
 #[must_use]
-pub fn repaired(text: &str) -> Cow<'_, str> {
+pub fn repaired(text: &str, nan: BareNan) -> Cow<'_, str> {
     if !text.contains("NaN") && !text.contains("Infinity") {
         return Cow::Borrowed(text);
     }
@@ -26,9 +35,13 @@ pub fn repaired(text: &str) -> Cow<'_, str> {
                 let rest = &text[at..];
                 if let Some(word) = ["NaN", "Infinity", "-Infinity"].into_iter().find(|word| rest.starts_with(word)) {
                     out.push_str(&text[copied..at]);
-                    out.push('"');
-                    out.push_str(word);
-                    out.push('"');
+                    if word == "NaN" && nan == BareNan::Missing {
+                        out.push_str("null");
+                    } else {
+                        out.push('"');
+                        out.push_str(word);
+                        out.push('"');
+                    }
                     at += word.len();
                     copied = at;
                     continue;

@@ -16,6 +16,8 @@ use crate::tensor::{Data, Kind, Tensor};
 
 /// Rows with which is tried whether a model's rows are independent.
 const PROBES: usize = 5;
+/// Values that are made up for this, at most; a model that takes more is not tried.
+const PROBE_VALUES: usize = 1_000_000;
 
 /// A column that a client gives or gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -111,29 +113,32 @@ impl Model {
         let (work, inputs_seen, outputs_seen, probe) = match package {
             None => {
                 let (seen, given) = (columns(&inputs), columns(&outputs));
-                let probe = inputs.iter().map(made_up).collect();
+                let probe = probe(&inputs);
                 (Work::Graph(inputs.clone()), seen, given, probe)
             }
             Some(package) => {
                 check_graph(&package, &inputs, &outputs)?;
                 package.golden.replay(first.as_mut())?;
-                let probe = vec![package.golden.input()];
+                let probe = Some(vec![package.golden.input()]);
                 let seen = package.inputs.clone();
                 let given = labelled(&package);
                 (Work::Package(Box::new(Raw::new(package))), seen, given, probe)
             }
         };
         let any_rows = inputs.iter().chain(&outputs).all(|port| port.shape.first().is_some_and(Option::is_none));
-        let batched = limits.batch_rows > 1 && any_rows && rows_are_independent(first.as_mut(), &probe);
+        let mut independent = || probe.as_ref().is_some_and(|probe| rows_are_independent(first.as_mut(), probe));
+        let batched = limits.batch_rows > 1 && any_rows && independent();
         let limits = if batched { limits } else { Limits { batch_rows: 1, ..limits } };
         let metrics = Arc::new(Metrics::new(name, version));
         let scheduler = Scheduler::new(workers, limits, Arc::clone(&metrics));
-        let one: Vec<Tensor> = probe.iter().map(|tensor: &Tensor| tensor.slice(0, 1.min(tensor.rows()))).collect();
+        let first_row = |tensor: &Tensor| tensor.slice(0, 1.min(tensor.rows()));
+        let one: Option<Vec<Tensor>> = probe.map(|probe| probe.iter().map(first_row).collect());
         for engine in engines {
+            let Some(one) = &one else { break };
             // The first run of a session allocates, the second shows what a row takes.
             for _ in 0..2 {
                 let began = Instant::now();
-                if engine.run(&one).is_ok() {
+                if engine.run(one).is_ok() {
                     scheduler.learn(1, began.elapsed());
                 }
             }
@@ -380,17 +385,31 @@ fn labelled(package: &Package) -> Vec<Column> {
     std::iter::once(column("prediction".to_owned(), kind)).chain(probabilities).collect()
 }
 
-/// A few rows for an input of which nothing but the type is known.
-fn made_up(port: &Port) -> Tensor {
+/// A few rows for inputs of which nothing but the type is known; `None` where that would be too many values.
+fn probe(inputs: &[Port]) -> Option<Vec<Tensor>> {
+    let mut left = PROBE_VALUES;
+    let mut one = |port: &Port| {
+        let shape = probe_shape(port);
+        let count = shape.iter().try_fold(1_usize, |count, length| count.checked_mul(*length))?;
+        left = left.checked_sub(count)?;
+        Some(made_up(port.kind, shape, count))
+    };
+    inputs.iter().map(&mut one).collect()
+}
+
+fn probe_shape(port: &Port) -> Vec<usize> {
     let mut shape: Vec<usize> = port.shape.iter().map(|length| length.unwrap_or(1)).collect();
     if let (Some(rows), Some(None)) = (shape.first_mut(), port.shape.first()) {
         *rows = PROBES;
     }
-    let count = shape.iter().product();
+    shape
+}
+
+fn made_up(kind: Kind, shape: Vec<usize>, count: usize) -> Tensor {
     // A fraction that does not come round soon, so that no two rows are alike.
     let number = |index: usize| (u32::try_from(index % 9973).map_or(0.0, f64::from) * 0.618_033_988_75).fract();
     let whole = |index: usize| i32::try_from(index % 3).unwrap_or_default();
-    let data = match port.kind {
+    let data = match kind {
         #[expect(clippy::cast_possible_truncation, reason = "any number will do")]
         Kind::F32 => Data::F32((0..count).map(|index| (number(index) * 4.0 - 2.0) as f32).collect()),
         Kind::F64 => Data::F64((0..count).map(|index| number(index) * 4.0 - 2.0).collect()),

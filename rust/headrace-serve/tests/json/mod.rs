@@ -1,6 +1,6 @@
 //! What clients send, against `serde_json`'s values.
 
-use headrace_serve::json::{repaired, tensor, write_values};
+use headrace_serve::json::{BareNan, repaired, tensor, write_values};
 use headrace_serve::tensor::{Data, Kind, Tensor};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -23,14 +23,17 @@ proptest! {
     #[test]
     fn valid_json_is_not_changed(value in json()) {
         let text = value.to_string();
-        prop_assert_eq!(repaired(&text), text.as_str());
+        prop_assert_eq!(repaired(&text, BareNan::Text), text.as_str());
+        prop_assert_eq!(repaired(&text, BareNan::Missing), text.as_str());
     }
 
     #[test]
     fn any_text_is_repaired_without_a_panic(text in "[\\[\\]{}:,NaIinfty\"\\\\é -]{0,40}") {
-        let fixed = repaired(&text);
-        prop_assert!(fixed.len() >= text.len());
-        let _ = tensor(&fixed, Kind::F64);
+        for nan in [BareNan::Text, BareNan::Missing] {
+            let fixed = repaired(&text, nan);
+            prop_assert!(fixed.len() >= text.len());
+            let _ = tensor(&fixed, Kind::F64);
+        }
     }
 
     #[test]
@@ -44,7 +47,7 @@ proptest! {
             format!("[{}]", shown.collect::<Vec<_>>().join(", "))
         };
         let text = format!("[{}]", (0..rows).map(row).collect::<Vec<_>>().join(","));
-        let found = tensor(&repaired(&text), Kind::F32).unwrap();
+        let found = tensor(&repaired(&text, BareNan::Text), Kind::F32).unwrap();
         prop_assert_eq!(found.shape, vec![rows, width]);
         let Data::F32(found) = found.data else { panic!("not numbers") };
         for (found, expected) in found.iter().zip(values.iter().cycle()) {
@@ -88,4 +91,12 @@ fn values_of_the_wrong_kind_are_named() {
     assert_eq!(tensor("[2.0, 3]", Kind::I64).unwrap(), Tensor { shape: vec![2], data: Data::I64(vec![2, 3]) });
     let Data::F32(found) = tensor("[null]", Kind::F32).unwrap().data else { panic!("not numbers") };
     assert!(found[0].is_nan());
+}
+
+#[test]
+fn a_bare_nan_is_missing_where_it_is_asked_for() {
+    let text = r#"[NaN, "NaN", "\"NaN", {"NaN": NaN}, -Infinity]"#;
+    let missing = r#"[null, "NaN", "\"NaN", {"NaN": null}, "-Infinity"]"#;
+    assert_eq!(repaired(text, BareNan::Missing), missing);
+    assert_eq!(repaired(text, BareNan::Text), r#"["NaN", "NaN", "\"NaN", {"NaN": "NaN"}, "-Infinity"]"#);
 }
