@@ -128,6 +128,41 @@ def test_onnxruntime_missing_without_a_library_or_too_old(model, tmp_path, monke
     assert "ONNX Runtime cannot be used" in run(code, PYTHONPATH=str(tmp_path)).stdout
 
 
+@pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="descriptors are counted in /proc")
+def test_a_start_without_enough_descriptors_fails_and_ends(model):
+    code = (
+        "import os, resource, headrace\n"
+        f"with headrace.Server({str(model)!r}, workers=1): pass\n"
+        "most = len(os.listdir('/proc/self/fd')) + 14\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))\n"
+        f"try:\n    headrace.Server({str(model)!r}, workers=16)\n"
+        "except headrace.errors.ServingError as error:\n    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True, timeout=60)
+    assert "cannot start the server's threads" in done.stdout, done.stderr
+
+
+def test_clients_cannot_fill_the_log(tmp_path):
+    """What ONNX Runtime says of a request goes to who sent it, and nowhere else."""
+    node = helper.make_node("Gather", ["w", "i"], ["y"])
+    weights = numpy_helper.from_array(np.zeros(3, np.float32), "w")
+    ports = [value("i", TensorProto.INT64, [None])], [value("y", FLOAT, [None])]
+    path = write_onnx(tmp_path / "gather.onnx", [node], *ports, initializer=[weights])
+    body = json.dumps({"instances": [99]})
+    code = (
+        "import headrace, http.client\n"
+        f"with headrace.Server({str(path)!r}, workers=1) as server:\n"
+        "    client = http.client.HTTPConnection(server.host, server.port)\n"
+        f"    client.request('POST', '/v1/models/gather:predict', {body!r})\n"
+        "    reply = client.getresponse()\n"
+        "    print(reply.status, reply.read())\n"
+    )
+    done = run(code)
+    assert done.stdout.startswith("500 ")
+    assert "indices" in done.stdout
+    assert done.stderr == ""
+
+
 def test_a_server_does_not_import_onnxruntime(model):
     code = f"import sys, headrace\nwith headrace.Server({str(model)!r}):\n    print('onnxruntime' in sys.modules)"
     assert run(code).stdout == "False\n"

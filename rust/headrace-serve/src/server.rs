@@ -15,7 +15,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::Builder;
-use tokio::sync::{Barrier, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::engine::Engine;
@@ -130,7 +130,7 @@ impl Server {
         });
         listener.set_nonblocking(true).map_err(failed)?;
         let (phase, told) = watch::channel(Phase::Serving);
-        let barrier = Arc::new(Barrier::new(engines.len()));
+        let answering = Arc::new(watch::Sender::new(()));
         let (senders, receivers): (Vec<_>, Vec<_>) = engines.iter().map(|_| mpsc::unbounded_channel()).unzip();
         let mut door =
             Some(Door { listener, workers: senders, open: Arc::new(Semaphore::new(options.connections.get())) });
@@ -140,7 +140,8 @@ impl Server {
                 number,
                 service: Arc::clone(&server.service),
                 phase: told.clone(),
-                barrier: Arc::clone(&barrier),
+                answers: answering.subscribe(),
+                answering: Arc::clone(&answering),
             };
             let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
             let door = door.take();
@@ -218,7 +219,10 @@ struct Worker {
     number: usize,
     service: Arc<Service>,
     phase: watch::Receiver<Phase>,
-    barrier: Arc<Barrier>,
+    /// Held until this worker's connections have ended.
+    answers: watch::Receiver<()>,
+    /// Closed once no worker answers. Workers of a server that could not start all of them are not waited for.
+    answering: Arc<watch::Sender<()>>,
 }
 
 impl Worker {
@@ -255,7 +259,8 @@ impl Worker {
         let _ = tokio::time::timeout(patience, ended).await;
         connections.shutdown().await;
         // Another worker's request may be in this one's hands, so nobody stops computing before all are done.
-        self.barrier.wait().await;
+        drop(self.answers);
+        self.answering.closed().await;
         self.service.model.scheduler.close();
         let _ = computing.await;
     }

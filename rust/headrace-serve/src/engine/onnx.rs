@@ -44,7 +44,8 @@ impl Runtime {
             .with_telemetry(false)
             .build()
             .map_err(|error| failed(line(&error)))?;
-        environment.set_log_level(ort::logging::LogLevel::Error);
+        // Each error comes back, and is told to who asked; clients must not be able to fill a log with them.
+        environment.set_log_level(ort::logging::LogLevel::Fatal);
         Ok(RUNTIME.get_or_init(|| Self(environment)).clone())
     }
 
