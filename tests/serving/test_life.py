@@ -41,8 +41,11 @@ def test_others_cannot_reach_it(model, host):
 def test_wrong_options_are_said(model):
     for options, message in [
         ({"host": "example.com"}, "host is 'example.com', expected an IP address, or localhost"),
-        ({"workers": 0}, "workers is 0, expected at least 1"),
+        ({"workers": 0}, "workers is 0, expected 1 to 4294967295"),
         ({"max_batch_rows": -1}, "max_batch_rows is -1"),
+        ({"max_connections": 2**62}, "max_connections is 4611686018427387904, expected 1 to"),
+        ({"max_rows": 2**70}, "max_rows is 1180591620717411303424, expected 1 to"),
+        ({"name": "\udcff"}, "'\\udcff' cannot stand in a route"),
         ({"deadline": -1.0}, "deadline is -1 s, expected 0 to 86400"),
         ({"deadline": float("nan")}, "deadline is NaN s"),
         ({"port": 70_000}, "port is 70000"),
@@ -247,6 +250,23 @@ def test_a_hundred_starts_and_ends_in_one_process(model):
     assert threading.active_count() < 20
     if before is not None:
         assert len(list(descriptors.iterdir())) <= before + 8
+
+
+def test_a_child_of_fork_does_not_wait_for_the_server(model):
+    script = """
+import os, sys, headrace
+server = headrace.Server(sys.argv[1], workers=2)
+child = os.fork()
+if child == 0:
+    server.stop()
+    del server
+    os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+server.stop()
+"""
+    done = subprocess.run([sys.executable, "-c", script, str(model)], capture_output=True, timeout=60, check=False)
+    assert done.stdout.split() == [b"7"]
+    assert done.returncode == 0, done.stderr.decode()
 
 
 def test_a_process_that_forgets_its_server_ends_cleanly(model):

@@ -122,8 +122,9 @@ def serve(
 @contextmanager
 def until_asked_to_stop() -> Iterator[Callable[[], object]]:
     """Gives what waits for SIGTERM or Ctrl-C; the second one leaves the process at once with code 130."""
-    # A pipe, because a handler runs in the thread that waits, and would wait for the lock of an event that it holds.
+    # A handler runs between two steps of the interpreter, which are none while it waits; the pipe is written at once.
     told, tell = os.pipe()
+    os.set_blocking(tell, False)
     asked = False
 
     def stop(_number: int, _frame: FrameType | None) -> None:
@@ -131,14 +132,19 @@ def until_asked_to_stop() -> Iterator[Callable[[], object]]:
         if asked:
             os._exit(INTERRUPTED)
         asked = True
-        os.write(tell, b".")
+
+    def wait() -> None:
+        while not asked:
+            os.read(told, 1)
 
     heard = (signal.SIGINT, signal.SIGTERM)
+    awake = signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
     before = {number: signal.signal(number, stop) for number in heard}
     try:
-        yield lambda: os.read(told, 1)
+        yield wait
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(awake)
         os.close(told)
         os.close(tell)

@@ -22,7 +22,8 @@ class Server:
     """Answers requests for predictions over HTTP, from when it is made until it is stopped.
 
     It runs in threads of its own, outside the interpreter: Python may do whatever it likes meanwhile. A child of
-    `os.fork` does not have it.
+    `os.fork` does not have it, and must leave by `os._exit`, as those of multiprocessing do: ONNX Runtime would wait at
+    the exit for threads that the child has not.
 
     Parameters
     ----------
@@ -106,6 +107,9 @@ class Server:
         if isinstance(model, str | os.PathLike):
             path = Path(model)
             self.model, self.version = path.stem if name is None else name, "1"
+            if not self.model.isprintable():
+                hint = "Give another name."
+                raise ServingError(f"{self.model!r} cannot stand in a route", place="name", hint=hint)
             onnx = _read(path)
             self._core = serving.start_graph(onnx, name=self.model, version=self.version, options=options)
         else:

@@ -21,6 +21,8 @@ use crate::error::{raise_start, serving_error};
 /// A server that answers in threads of its own.
 #[pyclass(frozen, name = "Server", module = "headrace._core")]
 pub(crate) struct PyServer {
+    /// The process that has the server's threads; a child of `fork` has none of them.
+    process: u32,
     /// `None` once it was stopped.
     server: Mutex<Option<Server>>,
     port: u16,
@@ -50,7 +52,14 @@ impl PyServer {
         });
         let server = started.map_err(|error| raise_start(py, &error))?;
         let (address, batched) = (server.address(), server.model().batched);
-        Ok(Self { server: Mutex::new(Some(server)), port: address.port(), host: address.ip().to_string(), batched })
+        let process = std::process::id();
+        Ok(Self {
+            process,
+            server: Mutex::new(Some(server)),
+            port: address.port(),
+            host: address.ip().to_string(),
+            batched,
+        })
     }
 
     #[getter]
@@ -77,12 +86,25 @@ impl PyServer {
     fn stop(&self, py: Python<'_>, patience: f64) -> PyResult<()> {
         let patience = seconds(py, "patience", patience)?;
         let server = self.held().take();
+        if self.process != std::process::id() {
+            std::mem::forget(server);
+            return Ok(());
+        }
         py.detach(|| {
             if let Some(mut server) = server {
                 server.stop(patience);
             }
         });
         Ok(())
+    }
+}
+
+impl Drop for PyServer {
+    fn drop(&mut self) {
+        if self.process != std::process::id() {
+            // To wait for threads that are not there would take for ever.
+            std::mem::forget(self.held().take());
+        }
     }
 }
 
@@ -160,11 +182,10 @@ fn read_classes(package: &Bound<'_, PyDict>) -> PyResult<Option<Data>> {
 
 fn read_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Options> {
     let positive = |key: &str| -> PyResult<NonZeroUsize> {
-        let found: i64 = item(options, key)?;
-        usize::try_from(found)
-            .ok()
-            .and_then(NonZeroUsize::new)
-            .ok_or_else(|| serving_error(py, &format!("{key} is {found}, expected at least 1"), Some(key), None))
+        let found = options.as_any().get_item(key)?;
+        let number = found.extract::<u32>().ok().and_then(|number| NonZeroUsize::new(usize::try_from(number).ok()?));
+        number
+            .ok_or_else(|| serving_error(py, &format!("{key} is {found}, expected 1 to {}", u32::MAX), Some(key), None))
     };
     Ok(Options {
         host: item(options, "host")?,
