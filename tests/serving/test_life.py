@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import itertools
 import json
@@ -229,6 +230,34 @@ def test_who_asks_again_and_again_is_told_that_it_is_the_end(model):
     for one in clients:
         one.join(20)
     assert ends == ["told"] * 3
+
+
+def test_who_stands_before_the_door_at_the_end_is_answered(tmp_path):
+    """While the only worker computes, nobody is let in; the end comes meanwhile."""
+    wide = numpy_helper.from_array(np.ones((1, 1000), np.float32), "wide")
+    square = numpy_helper.from_array(np.full((1000, 1000), 1e-3, np.float32), "square")
+    nodes = [helper.make_node("MatMul", ["x", "wide"], ["h0"])]
+    nodes += [helper.make_node("MatMul", [f"h{i}", "square"], [f"h{i + 1}"]) for i in range(10)]
+    nodes.append(helper.make_node("ReduceMax", ["h10"], ["y"], axes=[1]))
+    ports = [value("x", FLOAT, [None, 1])], [value("y", FLOAT, [None, 1])]
+    path = write_onnx(tmp_path / "slow.onnx", nodes, *ports, initializer=[wide, square])
+
+    def request(count: int) -> bytes:
+        body = json.dumps({"instances": [[1.0]] * count}).encode()
+        head = b"POST /v1/models/slow:predict HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
+        return head + body
+
+    for _ in range(6):
+        server = headrace.Server(path, workers=1)
+        with contextlib.ExitStack() as stack:
+            clients = []
+            for number in range(40):
+                client = stack.enter_context(socket.create_connection((server.host, server.port), timeout=20))
+                client.sendall(request(500 if number == 0 else 1))
+                clients.append(client)
+            server.stop()
+            for client in clients:
+                assert client.recv(4096).startswith(b"HTTP/1.1 200 OK")
 
 
 def test_an_idle_connection_does_not_hold_it_up(model):

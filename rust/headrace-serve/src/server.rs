@@ -201,18 +201,39 @@ impl Door {
                         Err(_) => tokio::time::sleep(EXHAUSTED).await,
                     }
                 };
-                let _ = stream.set_nodelay(true);
                 let Ok(stream) = stream.into_std() else { continue };
-                if worker.send((stream, permit)).is_err() {
+                if !hand_over(worker, stream, permit) {
                     return;
                 }
             }
         };
         tokio::select! {
-            () = take => {}
+            () = take => return,
             _ = phase.wait_for(|phase| *phase != Phase::Serving) => {}
         }
+        // Whom the system let in already may have asked, and would be cut off if the listener were closed now.
+        let Ok(listener) = listener.into_std() else { return };
+        for worker in self.workers.iter().cycle() {
+            let Ok(permit) = Arc::clone(&self.open).try_acquire_owned() else { return };
+            match listener.accept() {
+                Ok((stream, _)) if stream.set_nonblocking(true).is_ok() => {
+                    if !hand_over(worker, stream, permit) {
+                        return;
+                    }
+                }
+                Ok(_) => {}
+                Err(error) if matches!(error.kind(), ErrorKind::Interrupted | ErrorKind::ConnectionAborted) => {}
+                Err(_) => return,
+            }
+        }
     }
+}
+
+/// Gives a connection to a worker; whether the worker is still there.
+fn hand_over(worker: &mpsc::UnboundedSender<Incoming>, stream: TcpStream, permit: OwnedSemaphorePermit) -> bool {
+    // Without it an answer may be later, and is the same.
+    let _ = stream.set_nodelay(true);
+    worker.send((stream, permit)).is_ok()
 }
 
 struct Worker {
@@ -229,7 +250,9 @@ impl Worker {
     async fn run(self, engine: Box<dyn Engine>, mut incoming: mpsc::UnboundedReceiver<Incoming>, door: Option<Door>) {
         let (number, service) = (self.number, Arc::clone(&self.service));
         let computing = tokio::task::spawn_local(async move { service.model.scheduler.work(number, engine).await });
-        let door = door.map(|door| tokio::task::spawn_local(door.run(self.phase.clone())));
+        if let Some(door) = door {
+            tokio::task::spawn_local(door.run(self.phase.clone()));
+        }
         let mut connections = JoinSet::new();
         let mut phase = self.phase.clone();
         loop {
@@ -243,15 +266,12 @@ impl Worker {
                 _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
             }
         }
-        if let Some(door) = door {
-            let _ = door.await;
-        }
         let patience = match *self.phase.borrow() {
             Phase::Draining(patience) => patience,
             Phase::Serving => Duration::ZERO,
         };
-        // What was accepted before, and not looked at yet, has asked.
-        while let Ok((stream, permit)) = incoming.try_recv() {
+        // What was accepted before, and not looked at yet, has asked; after the last of it the door is gone.
+        while let Some((stream, permit)) = incoming.recv().await {
             let (service, phase) = (Arc::clone(&self.service), self.phase.clone());
             connections.spawn_local(connection(service, number, stream, permit, phase));
         }
