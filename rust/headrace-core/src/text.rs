@@ -17,6 +17,7 @@
 //! # Ok(()) }
 //! ```
 
+mod blocks;
 mod column;
 mod count;
 mod grams;
