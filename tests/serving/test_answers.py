@@ -230,13 +230,13 @@ def test_health(plain):
 
 
 def test_metrics_count_what_happened(model):
-    with headrace.Server(model, name='l"\n', workers=1) as server:
-        ask(f"{server.url}/v1/models/l%22%0A:predict", {"instances": rows(3).tolist()})
-        ask(f"{server.url}/v1/models/l%22%0A:predict", {"instances": "x"})
+    with headrace.Server(model, name='l"\\', workers=1) as server:
+        ask(f"{server.url}/v1/models/l%22%5C:predict", {"instances": rows(3).tolist()})
+        ask(f"{server.url}/v1/models/l%22%5C:predict", {"instances": "x"})
         reply = ask(f"{server.url}/metrics")
     assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
     text = reply.body.decode()
-    label = 'model="l\\"\\n",version="1"'
+    label = 'model="l\\"\\\\",version="1"'
     for line in [
         f"headrace_requests_total{{{label}}} 1",
         f"headrace_rows_total{{{label}}} 3",
