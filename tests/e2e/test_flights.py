@@ -125,3 +125,19 @@ def test_the_report_is_one_page_with_plots_that_loads_nothing(project, run):
     assert "<svg" in page
     for loading in ('src="http', 'href="http', "@import", "<script src"):
         assert loading not in page
+
+
+def test_the_server_says_of_new_flights_what_predict_wrote(project, run):
+    headrace(project, "predict", "flights@champion", "data/new.parquet", "-o", "predictions.csv")
+    said = subprocess.run([sys.executable, "ask.py"], cwd=project, check=True, capture_output=True, text=True)
+    assert f"serving flights@{run['version']['number']} on http://127.0.0.1:" in said.stdout
+    assert "200 requests" in said.stdout
+
+
+def test_asking_fails_where_the_server_says_something_else(project, run):
+    headrace(project, "predict", "flights@champion", "data/new.parquet", "-o", "predictions.csv")
+    written = pl.read_csv(project / "predictions.csv")
+    written.with_columns(probability_true=pl.col("probability_true") + 1e-9).write_csv(project / "predictions.csv")
+    said = subprocess.run([sys.executable, "ask.py"], cwd=project, check=False, capture_output=True, text=True)
+    assert said.returncode == 1
+    assert "does not say what" in said.stderr
