@@ -9,10 +9,10 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 
 use crate::error::Refusal;
+use crate::inputs::Inputs;
 use crate::json::{self, BareNan};
 use crate::model::Model;
 use crate::routes::Accent;
-use crate::tensor::Tensor;
 
 /// A request as text, with what JSON has no word for as strings; a package's NaN is a missing value.
 pub fn text<'a>(model: &Model, body: &'a [u8]) -> Result<Cow<'a, str>, Refusal> {
@@ -66,7 +66,7 @@ fn found(json: &RawValue) -> &'static str {
 }
 
 /// Columns of single values, by name, as what is computed.
-fn from_columns(model: &Model, named: Vec<(String, Vec<&RawValue>)>, strict: bool) -> Result<Vec<Tensor>, Refusal> {
+fn from_columns(model: &Model, named: Vec<(String, Vec<&RawValue>)>, strict: bool) -> Result<Inputs, Refusal> {
     let mut columns: Vec<Option<Vec<&RawValue>>> = model.inputs.iter().map(|_| None).collect();
     let mut length: Option<(usize, String)> = None;
     for (name, values) in named {
@@ -121,7 +121,7 @@ fn from_columns(model: &Model, named: Vec<(String, Vec<&RawValue>)>, strict: boo
 }
 
 /// Rows, each an object with a value a column, as what is computed.
-fn from_rows(model: &Model, rows: &[&RawValue]) -> Result<Vec<Tensor>, Refusal> {
+fn from_rows(model: &Model, rows: &[&RawValue]) -> Result<Inputs, Refusal> {
     if model.takes_rows() {
         return model.features(rows.iter().map(|row| Cow::Borrowed(row.get().as_bytes())));
     }

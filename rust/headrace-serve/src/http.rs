@@ -121,7 +121,7 @@ impl Service {
                 let body = self.body(request).await?;
                 model.scheduler.admit(self.bounds.deadline)?;
                 let inputs = rows::v1(model, &accents::text(model, &body)?)?;
-                let outputs = model.predict(worker, inputs, self.bounds.deadline).await?;
+                let outputs = model.predict(worker, inputs.tensors, self.bounds.deadline).await?;
                 Reply::json(rows::answer(&outputs))
             }
             Route::Invocations => {
@@ -129,7 +129,7 @@ impl Service {
                 let body = self.body(request).await?;
                 model.scheduler.admit(self.bounds.deadline)?;
                 let inputs = rows::mlflow(model, &accents::text(model, &body)?)?;
-                let outputs = model.predict(worker, inputs, self.bounds.deadline).await?;
+                let outputs = model.predict(worker, inputs.tensors, self.bounds.deadline).await?;
                 Reply::json(rows::answer(&outputs))
             }
         })
@@ -137,7 +137,7 @@ impl Service {
 
     async fn predict_v2(&self, worker: usize, mut infer: v2::Infer) -> Result<Reply, Refusal> {
         let limit = infer.timeout.map_or(self.bounds.deadline, |timeout| timeout.min(self.bounds.deadline));
-        let inputs = std::mem::take(&mut infer.inputs);
+        let inputs = std::mem::take(&mut infer.inputs).tensors;
         let outputs = self.model.predict(worker, inputs, limit).await?;
         Ok(Reply::json(v2::answer(&self.model, &infer, &outputs)))
     }

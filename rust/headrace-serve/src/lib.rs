@@ -4,6 +4,7 @@
 //! (joins what waits), then engine, and back. One noun a file:
 //! - [`tensor`]: typed columns, how they are joined and split.
 //! - [`engine`]: what computes; [`engine::onnx`] is ONNX Runtime.
+//! - [`inputs`]: what a request became.
 //! - [`scheduler`]: which requests are computed together, and which are refused.
 //! - [`model`]: a model as clients see it: columns in, columns out.
 //! - [`accents`]: the protocols, and what they say when something is wrong.
@@ -17,6 +18,7 @@ pub mod engine;
 pub mod error;
 pub mod golden;
 pub mod http;
+pub mod inputs;
 pub mod json;
 pub mod metrics;
 pub mod model;

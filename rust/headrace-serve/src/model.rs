@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use headrace_core::plan::{Plan, Scratch};
 use crate::engine::{Engine, Port};
 use crate::error::{Refusal, StartError};
 use crate::golden::Golden;
+use crate::inputs::{Inputs, RawRows};
 use crate::metrics::Metrics;
 use crate::scheduler::{Limits, Scheduler, rows_are_independent};
 use crate::tensor::{Data, Kind, Tensor};
@@ -90,6 +92,8 @@ pub struct Model {
     pub scheduler: Scheduler,
     /// What was counted.
     pub metrics: Arc<Metrics>,
+    /// Whether raw rows are kept for whoever watches.
+    pub watched: AtomicBool,
     names: Vec<Arc<str>>,
     work: Work,
 }
@@ -153,6 +157,7 @@ impl Model {
             request_rows,
             scheduler,
             metrics,
+            watched: AtomicBool::new(false),
             work,
         })
     }
@@ -216,7 +221,7 @@ impl Model {
     }
 
     /// Tensors, one for each input, in order, as what is computed; checks rows and shapes.
-    pub fn tensors(&self, tensors: Vec<Tensor>) -> Result<Vec<Tensor>, Refusal> {
+    pub fn tensors(&self, tensors: Vec<Tensor>) -> Result<Inputs, Refusal> {
         let rows = tensors.first().map_or(0, Tensor::rows);
         self.check_rows(rows)?;
         for (port, tensor) in self.ports().iter().zip(&tensors) {
@@ -236,11 +241,11 @@ impl Model {
                 return Err(Refusal::Bad(format!("the input '{name}' has {found} rows, the others have {rows}")));
             }
         }
-        Ok(tensors)
+        Ok(tensors.into())
     }
 
     /// Rows, each a JSON object of raw columns, as what is computed.
-    pub fn features<'a>(&self, rows: impl ExactSizeIterator<Item = Cow<'a, [u8]>>) -> Result<Vec<Tensor>, Refusal> {
+    pub fn features<'a>(&self, rows: impl ExactSizeIterator<Item = Cow<'a, [u8]>>) -> Result<Inputs, Refusal> {
         let Work::Package(raw) = &self.work else {
             return Err(Refusal::Bad("the model takes tensors, not rows of columns".to_owned()));
         };
@@ -249,18 +254,23 @@ impl Model {
         let width = raw.plan.outputs().len();
         let mut scratch = raw.kept().pop().unwrap_or_else(|| raw.plan.scratch());
         let mut features = Vec::with_capacity(count.saturating_mul(width));
+        let mut seen = self.watched.load(Ordering::Relaxed).then(RawRows::default);
         let mut failure = None;
         for (number, row) in rows.enumerate() {
             if let Err(error) = raw.plan.row(&row, &mut scratch, &mut features) {
                 failure = Some(in_row(&error, number));
                 break;
             }
+            if let Some(seen) = &mut seen {
+                seen.push(&row);
+            }
         }
         raw.kept().push(scratch);
-        match failure {
-            Some(refusal) => Err(refusal),
-            None => Ok(vec![Tensor { shape: vec![count, width], data: Data::F32(features) }]),
+        if let Some(refusal) = failure {
+            return Err(refusal);
         }
+        let tensors = vec![Tensor { shape: vec![count, width], data: Data::F32(features) }];
+        Ok(Inputs { tensors, raw: seen })
     }
 
     /// `"name":` of an input, as a JSON object has it.

@@ -5,6 +5,7 @@ use serde_json::value::RawValue;
 
 use super::{array, found, from_columns, from_rows, of_input, read};
 use crate::error::Refusal;
+use crate::inputs::Inputs;
 use crate::json::{self, write_text, write_values};
 use crate::model::{Model, Output};
 use crate::tensor::Tensor;
@@ -29,7 +30,7 @@ struct Split<'a> {
 }
 
 /// A request to `:predict`.
-pub fn v1(model: &Model, text: &str) -> Result<Vec<Tensor>, Refusal> {
+pub fn v1(model: &Model, text: &str) -> Result<Inputs, Refusal> {
     let document: Document<'_> = read(text)?;
     match (document.instances, document.inputs) {
         (Some(rows), None) => instances(model, rows),
@@ -39,7 +40,7 @@ pub fn v1(model: &Model, text: &str) -> Result<Vec<Tensor>, Refusal> {
 }
 
 /// A request to `/invocations`.
-pub fn mlflow(model: &Model, text: &str) -> Result<Vec<Tensor>, Refusal> {
+pub fn mlflow(model: &Model, text: &str) -> Result<Inputs, Refusal> {
     let document: Document<'_> = read(text)?;
     let Document { dataframe_split, dataframe_records, instances: rows, inputs: columns } = document;
     match (dataframe_split, dataframe_records, rows, columns) {
@@ -59,14 +60,14 @@ fn takes_matrix(model: &Model) -> bool {
     model.ports().len() == 1
 }
 
-fn matrix(model: &Model, json: &RawValue) -> Result<Vec<Tensor>, Refusal> {
+fn matrix(model: &Model, json: &RawValue) -> Result<Inputs, Refusal> {
     let Some(port) = model.ports().first() else { return Err(model.missing(0)) };
     let tensor = json::tensor(json.get(), port.kind).map_err(|what| of_input(&port.name, &what))?;
     model.tensors(vec![tensor])
 }
 
 /// Rows: objects of columns, or what an only input takes.
-fn instances(model: &Model, rows: &RawValue) -> Result<Vec<Tensor>, Refusal> {
+fn instances(model: &Model, rows: &RawValue) -> Result<Inputs, Refusal> {
     let values = array(rows, "`instances`")?;
     let objects = values.first().is_some_and(|row| row.get().starts_with('{'));
     if takes_matrix(model) && !objects {
@@ -80,7 +81,7 @@ fn instances(model: &Model, rows: &RawValue) -> Result<Vec<Tensor>, Refusal> {
 }
 
 /// Columns: an object of arrays, or what an only input takes.
-fn inputs(model: &Model, json: &RawValue) -> Result<Vec<Tensor>, Refusal> {
+fn inputs(model: &Model, json: &RawValue) -> Result<Inputs, Refusal> {
     if !json.get().starts_with('{') {
         if takes_matrix(model) {
             return matrix(model, json);
@@ -98,7 +99,7 @@ fn inputs(model: &Model, json: &RawValue) -> Result<Vec<Tensor>, Refusal> {
     from_columns(model, columns.collect::<Result<_, Refusal>>()?, false)
 }
 
-fn named_tensors(model: &Model, columns: Columns<'_>) -> Result<Vec<Tensor>, Refusal> {
+fn named_tensors(model: &Model, columns: Columns<'_>) -> Result<Inputs, Refusal> {
     let mut tensors: Vec<Option<Tensor>> = model.inputs.iter().map(|_| None).collect();
     for (name, values) in columns.0 {
         let position = model.position(&name).ok_or_else(|| model.unknown(&name))?;
@@ -114,7 +115,7 @@ fn named_tensors(model: &Model, columns: Columns<'_>) -> Result<Vec<Tensor>, Ref
 }
 
 /// pandas' `orient="split"`.
-fn split(model: &Model, frame: &Split<'_>) -> Result<Vec<Tensor>, Refusal> {
+fn split(model: &Model, frame: &Split<'_>) -> Result<Inputs, Refusal> {
     if takes_matrix(model) {
         return matrix(model, frame.data);
     }

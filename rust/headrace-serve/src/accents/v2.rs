@@ -7,6 +7,7 @@ use serde_json::value::RawValue;
 
 use super::{array, from_columns, of_input, read};
 use crate::error::Refusal;
+use crate::inputs::Inputs;
 use crate::json::{self, write_text, write_values};
 use crate::model::{Model, Output};
 use crate::tensor::Tensor;
@@ -15,7 +16,7 @@ use crate::tensor::Tensor;
 #[derive(Debug)]
 pub struct Infer {
     /// What is computed.
-    pub inputs: Vec<Tensor>,
+    pub inputs: Inputs,
     /// What the client calls the request.
     id: Option<String>,
     /// The outputs that it wants, in order; `None`: all.
@@ -117,7 +118,7 @@ fn data_of<'a>(input: &Input<'a>) -> Result<&'a RawValue, Refusal> {
 }
 
 /// Tensors for the graph.
-fn tensors(model: &Model, document: &Document<'_>) -> Result<Vec<Tensor>, Refusal> {
+fn tensors(model: &Model, document: &Document<'_>) -> Result<Inputs, Refusal> {
     let mut tensors: Vec<Option<Tensor>> = model.inputs.iter().map(|_| None).collect();
     for input in &document.inputs {
         let position = model.position(&input.name).ok_or_else(|| model.unknown(&input.name))?;
@@ -145,7 +146,7 @@ fn tensors(model: &Model, document: &Document<'_>) -> Result<Vec<Tensor>, Refusa
 }
 
 /// Columns for the feature plan, which says itself what is wrong with a value.
-fn columns(model: &Model, document: &Document<'_>) -> Result<Vec<Tensor>, Refusal> {
+fn columns(model: &Model, document: &Document<'_>) -> Result<Inputs, Refusal> {
     let mut named = Vec::with_capacity(document.inputs.len());
     for input in &document.inputs {
         if !DATATYPES.contains(&input.datatype.as_str()) {
