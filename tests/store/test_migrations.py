@@ -32,10 +32,11 @@ POSTGRESQL_SAYS = (
     WHERE connamespace = 'public'::regnamespace""",
     "SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal",
 )
+NOW = versioning.REVISION
 SECOND = """
 import sqlalchemy as sa
 from alembic import op
-revision, down_revision, branch_labels, depends_on = "0002", "0001", None, None
+revision, down_revision, branch_labels, depends_on = "9000", "{before}", None, None
 def upgrade():
     op.add_column("runs", sa.Column("note", sa.Text(), nullable=True))
     {extra}
@@ -94,9 +95,9 @@ def second(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Pat
     def install(extra: str = "pass") -> Path:
         folder = tmp_path / "migrations"
         shutil.copytree(upgrade.FOLDER, folder, dirs_exist_ok=True)
-        (folder / "versions" / "r0002_second.py").write_text(SECOND.format(extra=extra))
+        (folder / "versions" / "r9000_next.py").write_text(SECOND.format(extra=extra, before=NOW))
         monkeypatch.setattr(upgrade, "apply", lambda connection: APPLY(connection, folder=folder))
-        monkeypatch.setattr(versioning, "REVISION", "0002")
+        monkeypatch.setattr(versioning, "REVISION", "9000")
         return folder
 
     return install
@@ -126,13 +127,13 @@ def test_old_database_is_migrated_when_it_is_opened(
     open_store().close()
     if dialect == "sqlite":
         (copy,) = (root / "backup").iterdir()
-        assert "0001" in copy.name
+        assert NOW in copy.name
         target = root.parent / "restored"
         shutil.copytree(root, target)
         shutil.copy(copy, target / "headrace.db")
         engine = sa.create_engine(f"sqlite:///{target}/headrace.db")
         with engine.connect() as connection:
-            assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one() == "0001"
+            assert connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar_one() == NOW
             assert connection.execute(sa.text("SELECT status FROM runs")).scalar_one() == "succeeded"
         engine.dispose()
 
@@ -161,13 +162,13 @@ from headrace.store import Store, versioning
 from headrace.store.migrations import upgrade
 real = upgrade.apply
 upgrade.apply = lambda connection: real(connection, folder=Path(sys.argv[3]))
-versioning.REVISION = "0002"
+versioning.REVISION = "9000"
 Store.open(Path(sys.argv[1]), url=sys.argv[2] or None)
 """
     done = subprocess.run([sys.executable, "-c", code, root, url or "", folder], check=False)
     assert done.returncode == -signal.SIGKILL
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(versioning, "REVISION", "0001")
+        patch.setattr(versioning, "REVISION", NOW)
         with open_store() as store:
             assert store.runs.list()[0].status == "succeeded"
             assert store.fsck().ok
@@ -212,10 +213,39 @@ def test_backup_is_complete_before_the_migration(root: Path, second: Callable[..
     (copy,) = (root / "backup").iterdir()
     with contextlib.closing(sqlite3.connect(copy)) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
-        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+        assert connection.execute("SELECT version_num FROM alembic_version").fetchall() == [(NOW,)]
         assert connection.execute("SELECT count(*) FROM store_identity").fetchone() == (1,)
 
 
 def test_the_ddl_of_sqlite_is_that_of_the_tables() -> None:
     """To write it anew: python -c "from headrace.store import schema; print(schema.sqlite_ddl(), end='')"."""
     assert versioning.SQLITE_TABLES.read_text(encoding="utf-8") == schema.sqlite_ddl()
+
+
+@pytest.mark.parametrize("step", ["0001"])
+def test_store_of_an_earlier_form_is_opened_with_all_that_it_had(root: Path, step: str) -> None:
+    with Store.open(root) as store:
+        handle = store.runs.create("p", "manual", {})
+        store.runs.finish(handle, "succeeded")
+        with store.database.write() as connection:
+            for kind, name in connection.core.exec_driver_sql("SELECT type, name FROM sqlite_master").all():
+                later = schema.metadata.tables.keys() - _tables_of(step)
+                if kind == "table" and name in later:
+                    connection.core.exec_driver_sql(f"DROP TABLE {name}")
+            connection.execute(schema.alembic_version.update().values(version_num=step))
+    with Store.open(root) as store:
+        assert store.runs.get(handle.id).status == "succeeded"
+        store.loops.append("p", "paused", {}, at=0.0, who="a person")
+        assert store.loops.verify("p").entries == 1
+        assert store.fsck().ok
+
+
+def _tables_of(step: str) -> set[str]:
+    database = sqlite3.connect(":memory:")
+    engine = sa.create_engine("sqlite://", creator=lambda: database)
+    with engine.begin() as connection:
+        upgrade.apply(connection, step)
+        found = set(sa.inspect(connection).get_table_names())
+    engine.dispose()
+    database.close()
+    return found

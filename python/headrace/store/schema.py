@@ -238,8 +238,35 @@ alias_history = Table(
     ForeignKeyConstraint(["model", "number"], ["versions.model", "versions.number"]),
 )
 
-# What was once said about a version or an alias cannot be unsaid, not even by our own code.
-APPEND_ONLY = ("versions", "package_files", "alias_history")
+# --- the loop -------------------------------------------------------------------------------------------------------
+
+loops = Table(
+    "loops",
+    metadata,
+    Column("project", Text, primary_key=True),
+    # The end of the chain of `loop_log`: how many entries were written, and the hash of the last.
+    Column("last_seq", Integer, nullable=False),
+    Column("head", Text, nullable=False),
+    # Who works: raised by each process that takes over, so that an entry of the one before is refused.
+    Column("epoch", Integer, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("lease_until", Float, nullable=False),
+)
+
+loop_log = Table(
+    "loop_log",
+    metadata,
+    Column("project", Text, ForeignKey(loops.c.project), primary_key=True),
+    Column("seq", Integer, primary_key=True, autoincrement=False),
+    Column("kind", Text, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("who", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+)
+
+# What was once said about a version, an alias or a decision cannot be unsaid, not even by our own code.
+APPEND_ONLY = ("versions", "package_files", "alias_history", "loop_log")
 
 _SQLITE = (
     "CREATE TRIGGER {0}_no_update BEFORE UPDATE ON {0} BEGIN SELECT RAISE(ABORT, 'this table is append-only'); END",

@@ -16,6 +16,15 @@ CREATE TABLE cache (
     created FLOAT NOT NULL,
     CONSTRAINT pk_cache PRIMARY KEY ("key")
 );
+CREATE TABLE loops (
+    project TEXT NOT NULL,
+    last_seq INTEGER NOT NULL,
+    head TEXT NOT NULL,
+    epoch INTEGER NOT NULL,
+    host TEXT NOT NULL,
+    lease_until FLOAT NOT NULL,
+    CONSTRAINT pk_loops PRIMARY KEY (project)
+);
 CREATE TABLE models (
     name TEXT NOT NULL,
     last_number INTEGER NOT NULL,
@@ -68,6 +77,19 @@ CREATE TABLE cache_outputs (
     CONSTRAINT fk_cache_outputs_digest_artifacts FOREIGN KEY(digest) REFERENCES artifacts (digest)
 );
 CREATE INDEX ix_cache_outputs_digest ON cache_outputs (digest);
+CREATE TABLE loop_log (
+    project TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    at FLOAT NOT NULL,
+    who TEXT NOT NULL,
+    body TEXT NOT NULL,
+    hash TEXT NOT NULL,
+    CONSTRAINT pk_loop_log PRIMARY KEY (project, seq),
+    CONSTRAINT fk_loop_log_project_loops FOREIGN KEY(project) REFERENCES loops (project)
+);
+CREATE TRIGGER loop_log_no_update BEFORE UPDATE ON loop_log BEGIN SELECT RAISE(ABORT, 'this table is append-only'); END;
+CREATE TRIGGER loop_log_no_delete BEFORE DELETE ON loop_log BEGIN SELECT RAISE(ABORT, 'this table is append-only'); END;
 CREATE TABLE parts (
     digest TEXT NOT NULL,
     name TEXT NOT NULL,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headrace.store.fsck import FsckReport
     from headrace.store.gc import GcReport
     from headrace.store.lineage import Lineage
+    from headrace.store.loops import Loops
     from headrace.store.merge import MergeReport
     from headrace.store.runs import Runs
     from headrace.store.versions import Versions
@@ -35,6 +36,7 @@ class Store:
         from headrace.store.artifacts import Artifacts
         from headrace.store.cache import Cache
         from headrace.store.lineage import Lineage
+        from headrace.store.loops import Loops
         from headrace.store.runs import Runs
         from headrace.store.versions import Versions
 
@@ -47,6 +49,7 @@ class Store:
         self.runs: Runs = Runs(database, self.artifacts, root)
         self.cache: Cache = Cache(database, root)
         self.lineage: Lineage = Lineage(database)
+        self.loops: Loops = Loops(database, root)
         self.versions: Versions = Versions(database, self.objects, self.artifacts)
 
     @classmethod
