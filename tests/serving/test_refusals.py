@@ -29,7 +29,8 @@ HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicat
         ({"data": [1, 2, 3, 1e39]}, "the input 'features': holds 1e39, expected FP32"),
         ({"data": [[1, 2], [3]]}, "the input 'features': the array is ragged"),
         ({"data": {}}, "the input 'features': holds an object, expected FP32"),
-        ({"data": None, "parameters": {"binary_data_size": 16}}, "the input 'features': binary tensors are not"),
+        ({"data": None}, "the input 'features': it has no `data`"),
+        ({"data": None, "parameters": {"binary_data_size": 16}}, "the input 'features': its binary_data_size is 16, of"),
     ],
 )
 def test_a_wrong_tensor_is_named(plain, change, message):
@@ -63,14 +64,6 @@ def test_a_wrong_body_is_refused_in_the_accents_own_form(plain, body, status, me
         other = ask(f"{plain.url}/invocations", body=body)
         assert (other.status, list(other.json)) == (status, ["error_code", "message"])
         assert other.json["error_code"] == "BAD_REQUEST"
-
-
-def test_a_binary_body_is_refused_with_the_way_out(plain):
-    head = json.dumps(infer(rows(1), data=None, parameters={"binary_data_size": 16})).encode()
-    body = head + rows(1).tobytes()
-    headers = {"Inference-Header-Content-Length": str(len(head)), "Content-Type": "application/octet-stream"}
-    reply = ask(f"{plain.url}/v2/models/late/infer", body=body, headers=headers)
-    assert (reply.status, "binary_data=False" in reply.json["error"]) == (400, True)
 
 
 def test_a_wrong_row_is_named_with_its_column(served):
@@ -127,11 +120,11 @@ def test_routes_methods_types_and_hosts(plain):
     assert ask(f"{plain.url}/nowhere").status == 404
     reply = ask(f"{plain.url}/v2/models/late/infer")
     assert (reply.status, reply.headers["allow"]) == (405, "POST")
-    reply = ask(f"{plain.url}/invocations", body=b"x,y\n1,2\n", headers={"Content-Type": "text/csv"})
+    reply = ask(f"{plain.url}/invocations", body=b"x,y\n1,2\n", headers={"Content-Type": "text/plain"})
     assert (reply.status, reply.json["error_code"]) == (415, "BAD_REQUEST")
     charset = {"Content-Type": "application/json; charset=utf-16"}
     assert ask(f"{plain.url}/invocations", {"inputs": []}, headers=charset).status == 415
-    assert ask(f"{plain.url}/v2/models/late/infer", body=b"x", headers={"Content-Encoding": "gzip"}).status == 415
+    assert ask(f"{plain.url}/v2/models/late/infer", body=b"x", headers={"Content-Encoding": "br"}).status == 415
     assert ask(f"{plain.url}/v2", headers={"Host": "evil.example"}).status == 421
     for host in ("localhost:1", "127.0.0.1", "[::1]:9"):
         assert ask(f"{plain.url}/v2", headers={"Host": host}).status == 200

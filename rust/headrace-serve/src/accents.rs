@@ -1,5 +1,8 @@
 //! The protocols: bytes to what is computed, and back. What several have in common is here.
 
+pub mod binary;
+pub mod cells;
+pub mod csv;
 pub mod rows;
 pub mod v2;
 
@@ -8,6 +11,7 @@ use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
+use self::cells::Column;
 use crate::error::Refusal;
 use crate::inputs::Inputs;
 use crate::json::{self, BareNan};
@@ -66,8 +70,8 @@ fn found(json: &RawValue) -> &'static str {
 }
 
 /// Columns of single values, by name, as what is computed.
-fn from_columns(model: &Model, named: Vec<(String, Vec<&RawValue>)>, strict: bool) -> Result<Inputs, Refusal> {
-    let mut columns: Vec<Option<Vec<&RawValue>>> = model.inputs.iter().map(|_| None).collect();
+fn from_columns(model: &Model, named: Vec<(String, Column<'_>)>, strict: bool) -> Result<Inputs, Refusal> {
+    let mut columns: Vec<Option<Column<'_>>> = model.inputs.iter().map(|_| None).collect();
     let mut length: Option<(usize, String)> = None;
     for (name, values) in named {
         let Some(position) = model.position(&name) else {
@@ -92,7 +96,7 @@ fn from_columns(model: &Model, named: Vec<(String, Vec<&RawValue>)>, strict: boo
     if let Some(position) = columns.iter().position(Option::is_none) {
         return Err(model.missing(position));
     }
-    let columns: Vec<Vec<&RawValue>> = columns.into_iter().flatten().collect();
+    let columns: Vec<Column<'_>> = columns.into_iter().flatten().collect();
     let rows = length.map_or(0, |(rows, _)| rows);
     model.check_rows(rows)?;
     if model.takes_rows() {
@@ -101,7 +105,7 @@ fn from_columns(model: &Model, named: Vec<(String, Vec<&RawValue>)>, strict: boo
             for (position, values) in columns.iter().enumerate() {
                 row.push(if position == 0 { b'{' } else { b',' });
                 row.extend_from_slice(model.key(position).as_bytes());
-                row.extend_from_slice(values[number].get().as_bytes());
+                row.extend_from_slice(values.get(number).as_bytes());
             }
             row.push(b'}');
             Cow::Owned(row)
@@ -110,7 +114,7 @@ fn from_columns(model: &Model, named: Vec<(String, Vec<&RawValue>)>, strict: boo
     }
     let mut tensors = Vec::with_capacity(columns.len());
     for (port, values) in model.ports().iter().zip(&columns) {
-        let mut tensor = json::tensor(&joined(values), port.kind).map_err(|what| of_input(&port.name, &what))?;
+        let mut tensor = json::tensor(&values.array(), port.kind).map_err(|what| of_input(&port.name, &what))?;
         // A column of single values, for an input of one column.
         if tensor.shape.len() == 1 && port.shape.len() == 2 && port.shape[1].is_none_or(|width| width == 1) {
             tensor.shape.push(1);
@@ -134,20 +138,7 @@ fn from_rows(model: &Model, rows: &[&RawValue]) -> Result<Inputs, Refusal> {
             values.push(row.get(name.as_str()).ok_or_else(|| model.missing(position))?);
         }
     }
-    from_columns(model, columns, true)
-}
-
-fn joined(values: &[&RawValue]) -> String {
-    let mut array = String::with_capacity(values.iter().map(|value| value.get().len() + 1).sum::<usize>() + 2);
-    array.push('[');
-    for (index, value) in values.iter().enumerate() {
-        if index > 0 {
-            array.push(',');
-        }
-        array.push_str(value.get());
-    }
-    array.push(']');
-    array
+    from_columns(model, columns.into_iter().map(|(name, values)| (name, Column::Raw(values))).collect(), true)
 }
 
 fn of_input(name: &str, what: &str) -> Refusal {

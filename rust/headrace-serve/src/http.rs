@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::body::{Body as _, Bytes, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use http_body_util::Full;
+use hyper::body::{Bytes, Incoming};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 
-use crate::accents::{self, rows, v2};
+use crate::accents::{self, v2};
 use crate::error::Refusal;
 use crate::model::Model;
 use crate::routes::{self, Accent, Entry, Route};
@@ -40,20 +40,21 @@ pub struct Service {
     pub version: &'static str,
 }
 
-/// Says how long the JSON before binary tensors is.
-const BINARY: &str = "inference-header-content-length";
-const JSON: &str = "application/json";
+pub(crate) const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
-struct Reply {
-    status: StatusCode,
-    content_type: &'static str,
-    body: Vec<u8>,
+/// An answer that is no refusal.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: &'static str,
+    /// One more header.
+    pub(crate) header: Option<(&'static str, HeaderValue)>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
-    fn json(body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, content_type: JSON, body }
+    pub(crate) fn json(body: Vec<u8>) -> Self {
+        Self { status: StatusCode::OK, content_type: JSON, header: None, body }
     }
 }
 
@@ -82,6 +83,9 @@ impl Service {
                 let mut response = Response::new(Full::new(Bytes::from(reply.body)));
                 *response.status_mut() = reply.status;
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
+                if let Some((name, value)) = reply.header {
+                    response.headers_mut().insert(name, value);
+                }
                 response
             }
             Err(refusal) => self.refuse(entry.accent, &refusal),
@@ -93,7 +97,7 @@ impl Service {
         let ready = !self.draining.load(Ordering::Relaxed);
         let health = |body: Vec<u8>| {
             let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-            Reply { status, content_type: JSON, body }
+            Reply { status, ..Reply::json(body) }
         };
         Ok(match entry.route {
             Route::Server => Reply::json(v2::server(self.version)),
@@ -103,64 +107,15 @@ impl Service {
             Route::ModelReady | Route::Model => health(v2::state(Some(&model.name), "ready", ready)),
             Route::Models => Reply::json(serde_json::json!({ "models": [model.name] }).to_string().into_bytes()),
             Route::Ping => health(Vec::new()),
-            Route::Version => Reply { status: StatusCode::OK, content_type: "text/plain", body: self.version.into() },
+            Route::Version => Reply { content_type: "text/plain", ..Reply::json(self.version.into()) },
             Route::Metrics => {
                 let text = model.metrics.text(model.scheduler.waiting());
-                Reply { status: StatusCode::OK, content_type: PROMETHEUS, body: text.into_bytes() }
+                Reply { content_type: PROMETHEUS, ..Reply::json(text.into_bytes()) }
             }
-            Route::Infer => {
-                if request.headers().contains_key(BINARY) {
-                    return Err(Refusal::Bad(v2::NO_BINARY.to_owned()));
-                }
-                let body = self.body(request).await?;
-                model.scheduler.admit(self.bounds.deadline)?;
-                let infer = v2::infer(model, &accents::text(model, &body)?)?;
-                self.predict_v2(worker, infer).await?
-            }
-            Route::Predict => {
-                let body = self.body(request).await?;
-                model.scheduler.admit(self.bounds.deadline)?;
-                let inputs = rows::v1(model, &accents::text(model, &body)?)?;
-                let outputs = model.predict(worker, inputs.tensors, self.bounds.deadline).await?;
-                Reply::json(rows::answer(&outputs))
-            }
-            Route::Invocations => {
-                is_json(request.headers().get(CONTENT_TYPE))?;
-                let body = self.body(request).await?;
-                model.scheduler.admit(self.bounds.deadline)?;
-                let inputs = rows::mlflow(model, &accents::text(model, &body)?)?;
-                let outputs = model.predict(worker, inputs.tensors, self.bounds.deadline).await?;
-                Reply::json(rows::answer(&outputs))
+            Route::Infer | Route::Predict | Route::Invocations => {
+                self.predictions(worker, model, entry.route, request).await?
             }
         })
-    }
-
-    async fn predict_v2(&self, worker: usize, mut infer: v2::Infer) -> Result<Reply, Refusal> {
-        let limit = infer.timeout.map_or(self.bounds.deadline, |timeout| timeout.min(self.bounds.deadline));
-        let inputs = std::mem::take(&mut infer.inputs).tensors;
-        let outputs = self.model.predict(worker, inputs, limit).await?;
-        Ok(Reply::json(v2::answer(&self.model, &infer, &outputs)))
-    }
-
-    /// The whole body, if it is not too large and arrives in time.
-    async fn body(&self, request: Request<Incoming>) -> Result<Bytes, Refusal> {
-        let most = self.bounds.body;
-        let large =
-            || Refusal::TooLarge(format!("the body is larger than {most} bytes, which is the most that is read"));
-        if let Some(encoding) = request.headers().get(CONTENT_ENCODING).filter(|value| *value != "identity") {
-            let found = String::from_utf8_lossy(encoding.as_bytes()).escape_debug().to_string();
-            return Err(Refusal::MediaType(format!("the content encoding '{found}' is not understood; send it plain")));
-        }
-        if request.body().size_hint().lower() > most as u64 {
-            return Err(large());
-        }
-        let read = Limited::new(request.into_body(), most).collect();
-        match tokio::time::timeout(self.bounds.arrival, read).await {
-            Err(_) => Err(Refusal::Slow),
-            Ok(Ok(body)) => Ok(body.to_bytes()),
-            Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(large()),
-            Ok(Err(error)) => Err(Refusal::Bad(format!("the body cannot be read: {error}"))),
-        }
     }
 
     fn refuse(&self, accent: Accent, refusal: &Refusal) -> Response<Full<Bytes>> {
@@ -189,21 +144,4 @@ fn names_this_machine(host: Option<&HeaderValue>) -> bool {
         None => host.split(':').next().unwrap_or_default(),
     };
     name.eq_ignore_ascii_case("localhost") || name.parse::<IpAddr>().is_ok()
-}
-
-/// `MLflow`'s rule: the type must say what the body is.
-fn is_json(content_type: Option<&HeaderValue>) -> Result<(), Refusal> {
-    let found = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
-    let mut parts = found.split(';').map(str::trim);
-    let kind = parts.next().unwrap_or_default();
-    let utf8 = parts.all(|parameter| {
-        parameter.split_once('=').is_some_and(|(key, value)| {
-            key.trim().eq_ignore_ascii_case("charset") && value.trim().trim_matches('"').eq_ignore_ascii_case("utf-8")
-        })
-    });
-    if kind.eq_ignore_ascii_case(JSON) && utf8 {
-        return Ok(());
-    }
-    let found = found.escape_debug();
-    Err(Refusal::MediaType(format!("the content type is '{found}', expected application/json in UTF-8")))
 }

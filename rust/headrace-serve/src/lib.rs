@@ -9,11 +9,13 @@
 //! - [`model`]: a model as clients see it: columns in, columns out.
 //! - [`accents`]: the protocols, and what they say when something is wrong.
 //! - [`routes`]: which path leads where, and what it takes to be let in.
+//! - [`body`], [`predictions`]: what a request for predictions is written in, and its answer.
 //! - [`http`], [`server`]: connections, limits, start and end.
 //! - [`metrics`]: what Prometheus reads.
 //! - [`error`]: everything that keeps a server from starting, and everything that a request can be told.
 
 pub mod accents;
+pub mod body;
 pub mod engine;
 pub mod error;
 pub mod golden;
@@ -22,6 +24,7 @@ pub mod inputs;
 pub mod json;
 pub mod metrics;
 pub mod model;
+pub mod predictions;
 pub mod routes;
 pub mod scheduler;
 pub mod server;

@@ -30,6 +30,16 @@ impl Kind {
             Self::Text => "BYTES",
         }
     }
+
+    /// Bytes of a value; a text has a length of its own besides.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Self::Bool => 1,
+            Self::F32 | Self::I32 | Self::Text => 4,
+            Self::F64 | Self::I64 => 8,
+        }
+    }
 }
 
 /// Values, row after row.

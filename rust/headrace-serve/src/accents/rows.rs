@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::cells::Column;
 use super::{array, found, from_columns, from_rows, of_input, read};
 use crate::error::Refusal;
 use crate::inputs::Inputs;
@@ -94,7 +95,7 @@ fn inputs(model: &Model, json: &RawValue) -> Result<Inputs, Refusal> {
     }
     let columns = columns.0.into_iter().map(|(name, values)| {
         let values = array(values, &format!("the input '{}'", name.escape_debug()))?;
-        Ok((name, values))
+        Ok((name, Column::Raw(values)))
     });
     from_columns(model, columns.collect::<Result<_, Refusal>>()?, false)
 }
@@ -134,7 +135,7 @@ fn split(model: &Model, frame: &Split<'_>) -> Result<Inputs, Refusal> {
             column.push(value);
         }
     }
-    from_columns(model, columns, false)
+    from_columns(model, columns.into_iter().map(|(name, values)| (name, Column::Raw(values))).collect(), false)
 }
 
 /// An object as pairs, in order; a key that is there twice stays so.

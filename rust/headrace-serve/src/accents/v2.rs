@@ -5,12 +5,14 @@ use std::time::Duration;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::binary::{self, Tail};
+use super::cells::Column;
 use super::{array, from_columns, of_input, read};
 use crate::error::Refusal;
 use crate::inputs::Inputs;
 use crate::json::{self, write_text, write_values};
 use crate::model::{Model, Output};
-use crate::tensor::Tensor;
+use crate::tensor::{Kind, Tensor};
 
 /// A request for predictions, read and checked.
 #[derive(Debug)]
@@ -19,8 +21,8 @@ pub struct Infer {
     pub inputs: Inputs,
     /// What the client calls the request.
     id: Option<String>,
-    /// The outputs that it wants, in order; `None`: all.
-    wanted: Option<Vec<usize>>,
+    /// The outputs that it wants, in order, and whether as bytes.
+    wanted: Vec<(usize, bool)>,
     /// How long it would wait.
     pub timeout: Option<Duration>,
 }
@@ -39,6 +41,12 @@ struct Parameters {
     /// Microseconds, as Triton has it.
     timeout: Option<u64>,
     binary_data_size: Option<u64>,
+    /// Whether an output is to be bytes.
+    binary_data: Option<bool>,
+    /// Whether outputs are that do not say.
+    binary_data_output: Option<bool>,
+    /// Triton's: the greatest of an output instead of the output.
+    classification: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -54,39 +62,78 @@ struct Input<'a> {
 #[derive(Deserialize)]
 struct Wanted {
     name: String,
+    parameters: Option<Parameters>,
 }
-
-/// What is said to clients that send binary tensors.
-pub const NO_BINARY: &str = "binary tensors are not understood; send `data` as JSON (tritonclient: binary_data=False)";
 
 const DATATYPES: [&str; 14] = [
     "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES",
     "BF16",
 ];
 
-/// Reads a request.
-pub fn infer(model: &Model, text: &str) -> Result<Infer, Refusal> {
+/// Reads a request; `tail` is what stands behind its JSON, where it says where that ends.
+pub fn infer(model: &Model, text: &str, tail: &[u8]) -> Result<Infer, Refusal> {
     let document: Document<'_> = read(text)?;
+    let bytes = document.parameters.as_ref().and_then(|given| given.binary_data_output).unwrap_or(false);
     let wanted = match &document.outputs {
-        None => None,
-        Some(wanted) if wanted.is_empty() => None,
-        Some(wanted) => Some(positions(model, wanted)?),
+        Some(wanted) if !wanted.is_empty() => positions(model, wanted, bytes)?,
+        _ => (0..model.outputs.len()).map(|position| (position, bytes)).collect(),
     };
     let timeout = document.parameters.as_ref().and_then(|given| given.timeout);
     let timeout = timeout.filter(|timeout| *timeout > 0).map(Duration::from_micros);
-    let inputs = if model.takes_rows() { columns(model, &document) } else { tensors(model, &document) }?;
+    let mut tail = Tail { left: tail };
+    let inputs =
+        if model.takes_rows() { columns(model, &document, &mut tail) } else { tensors(model, &document, &mut tail) }?;
+    if !tail.left.is_empty() {
+        let left = tail.left.len();
+        return Err(Refusal::Bad(format!(
+            "{left} bytes of the body belong to no input: their binary_data_size is less"
+        )));
+    }
     Ok(Infer { inputs, id: document.id, wanted, timeout })
 }
 
+/// Reads a request that is nothing but the bytes of the only input.
+pub fn raw(model: &Model, body: &[u8]) -> Result<Infer, Refusal> {
+    let [port] = model.ports() else {
+        let what = "a body of nothing but bytes needs a model with one input, of tensors; send an inference header";
+        return Err(Refusal::Bad(what.to_owned()));
+    };
+    let failed = |what: &str| of_input(&port.name, what);
+    let free = port.shape.iter().filter(|length| length.is_none()).count();
+    let tensor = if port.kind == Kind::Text {
+        // Triton's rule: the whole body is the only text.
+        let text = std::str::from_utf8(body).map_err(|_| failed("the body is not UTF-8"))?;
+        Tensor { shape: vec![1; port.shape.len()], data: crate::tensor::Data::Text(vec![text.to_owned()]) }
+    } else {
+        if free > 1 {
+            return Err(failed("its shape does not follow from the number of bytes; send an inference header"));
+        }
+        let known = port.shape.iter().flatten().try_fold(port.kind.size(), |size, length| size.checked_mul(*length));
+        let Some(known) = known.filter(|known| *known > 0 && body.len().is_multiple_of(*known)) else {
+            let found = body.len();
+            return Err(failed(&format!("{found} bytes are no whole number of its rows")));
+        };
+        let shape: Vec<usize> = port.shape.iter().map(|length| length.unwrap_or(body.len() / known)).collect();
+        let count = count_of(&shape).unwrap_or_default();
+        Tensor { data: binary::data(body, port.kind, count).map_err(|what| failed(&what))?, shape }
+    };
+    let wanted = (0..model.outputs.len()).map(|position| (position, true)).collect();
+    Ok(Infer { inputs: model.tensors(vec![tensor])?, id: None, wanted, timeout: None })
+}
+
 /// The outputs that are wanted, each once: a short request must not ask for an answer without end.
-fn positions(model: &Model, wanted: &[Wanted]) -> Result<Vec<usize>, Refusal> {
-    let mut positions = Vec::new();
-    for Wanted { name } in wanted {
+fn positions(model: &Model, wanted: &[Wanted], bytes: bool) -> Result<Vec<(usize, bool)>, Refusal> {
+    let mut positions: Vec<(usize, bool)> = Vec::new();
+    for Wanted { name, parameters } in wanted {
         let position = position(model, name)?;
-        if positions.contains(&position) {
+        if positions.iter().any(|(known, _)| *known == position) {
             return Err(Refusal::Bad(format!("the output '{}' is wanted twice", name.escape_debug())));
         }
-        positions.push(position);
+        if parameters.as_ref().and_then(|given| given.classification).is_some_and(|count| count > 0) {
+            let name = name.escape_debug();
+            return Err(Refusal::Bad(format!("the output '{name}': the parameter 'classification' is not understood")));
+        }
+        positions.push((position, parameters.as_ref().and_then(|given| given.binary_data).unwrap_or(bytes)));
     }
     Ok(positions)
 }
@@ -109,16 +156,25 @@ fn count_of(shape: &[usize]) -> Option<usize> {
     shape.iter().try_fold(1_usize, |count, length| count.checked_mul(*length))
 }
 
-fn data_of<'a>(input: &Input<'a>) -> Result<&'a RawValue, Refusal> {
-    input.data.ok_or_else(|| {
-        let binary = input.parameters.as_ref().and_then(|given| given.binary_data_size).is_some();
-        let what = if binary { NO_BINARY } else { "it has no `data`" };
-        of_input(&input.name, what)
-    })
+/// An input's values: JSON, or bytes.
+enum Given<'a> {
+    Json(&'a RawValue),
+    Bytes(&'a [u8]),
+}
+
+fn data_of<'a>(input: &Input<'a>, tail: &mut Tail<'a>) -> Result<Given<'a>, Refusal> {
+    let failed = |what: &str| of_input(&input.name, what);
+    let size = input.parameters.as_ref().and_then(|given| given.binary_data_size);
+    match (input.data, size) {
+        (Some(data), None) => Ok(Given::Json(data)),
+        (None, Some(size)) => tail.take(size).map(Given::Bytes).map_err(|what| failed(&what)),
+        (Some(_), Some(_)) => Err(failed("it has `data` and a binary_data_size; expected one of them")),
+        (None, None) => Err(failed("it has no `data`")),
+    }
 }
 
 /// Tensors for the graph.
-fn tensors(model: &Model, document: &Document<'_>) -> Result<Inputs, Refusal> {
+fn tensors<'a>(model: &Model, document: &Document<'a>, tail: &mut Tail<'a>) -> Result<Inputs, Refusal> {
     let mut tensors: Vec<Option<Tensor>> = model.inputs.iter().map(|_| None).collect();
     for input in &document.inputs {
         let position = model.position(&input.name).ok_or_else(|| model.unknown(&input.name))?;
@@ -128,13 +184,23 @@ fn tensors(model: &Model, document: &Document<'_>) -> Result<Inputs, Refusal> {
             return Err(of_input(&input.name, &format!("its datatype is '{found}', expected {expected}")));
         }
         let shape = shape_of(input)?;
-        let mut tensor = json::tensor(data_of(input)?.get(), port.kind).map_err(|what| of_input(&input.name, &what))?;
-        let flat = tensor.shape.len() == 1 && count_of(&shape) == Some(tensor.data.len());
-        if !flat && tensor.shape != shape {
-            let found = &tensor.shape;
-            return Err(of_input(&input.name, &format!("its data has the shape {found:?}, and says {shape:?}")));
-        }
-        tensor.shape = shape;
+        let failed = |what: String| of_input(&input.name, &what);
+        let tensor = match data_of(input, tail)? {
+            Given::Json(values) => {
+                let tensor = json::tensor(values.get(), port.kind).map_err(failed)?;
+                let flat = tensor.shape.len() == 1 && count_of(&shape) == Some(tensor.data.len());
+                if !flat && tensor.shape != shape {
+                    let found = &tensor.shape;
+                    return Err(failed(format!("its data has the shape {found:?}, and says {shape:?}")));
+                }
+                Tensor { shape, data: tensor.data }
+            }
+            Given::Bytes(bytes) => {
+                let count = count_of(&shape)
+                    .ok_or_else(|| failed(format!("the shape {shape:?} has more values than can be")))?;
+                Tensor { data: binary::data(bytes, port.kind, count).map_err(failed)?, shape }
+            }
+        };
         if tensors[position].replace(tensor).is_some() {
             return Err(of_input(&input.name, "it is there twice"));
         }
@@ -146,7 +212,7 @@ fn tensors(model: &Model, document: &Document<'_>) -> Result<Inputs, Refusal> {
 }
 
 /// Columns for the feature plan, which says itself what is wrong with a value.
-fn columns(model: &Model, document: &Document<'_>) -> Result<Inputs, Refusal> {
+fn columns<'a>(model: &Model, document: &Document<'a>, tail: &mut Tail<'a>) -> Result<Inputs, Refusal> {
     let mut named = Vec::with_capacity(document.inputs.len());
     for input in &document.inputs {
         if !DATATYPES.contains(&input.datatype.as_str()) {
@@ -158,7 +224,15 @@ fn columns(model: &Model, document: &Document<'_>) -> Result<Inputs, Refusal> {
             [rows] | [rows, 1] => *rows,
             _ => return Err(of_input(&input.name, &format!("its shape is {shape:?}, expected [rows] or [rows, 1]"))),
         };
-        let mut values = array(data_of(input)?, &format!("the input '{}'", input.name.escape_debug()))?;
+        let values = match data_of(input, tail)? {
+            Given::Json(values) => values,
+            Given::Bytes(bytes) => {
+                let cells = binary::cells(bytes, &input.datatype, rows).map_err(|what| of_input(&input.name, &what))?;
+                named.push((input.name.clone(), Column::Made(cells)));
+                continue;
+            }
+        };
+        let mut values = array(values, &format!("the input '{}'", input.name.escape_debug()))?;
         if shape.len() == 2 {
             for value in &mut values {
                 if value.get().starts_with('[') {
@@ -173,14 +247,23 @@ fn columns(model: &Model, document: &Document<'_>) -> Result<Inputs, Refusal> {
             let found = values.len();
             return Err(of_input(&input.name, &format!("it has {found} values, its shape says {rows}")));
         }
-        named.push((input.name.clone(), values));
+        named.push((input.name.clone(), Column::Raw(values)));
     }
     from_columns(model, named, true)
 }
 
+/// An answer: JSON, and the tensors behind it that were wanted as bytes.
+#[derive(Debug)]
+pub struct Answer {
+    /// All of it.
+    pub body: Vec<u8>,
+    /// Where the JSON ends, if bytes follow.
+    pub header: Option<usize>,
+}
+
 /// The answer to a request.
 #[must_use]
-pub fn answer(model: &Model, request: &Infer, outputs: &[Output]) -> Vec<u8> {
+pub fn answer(model: &Model, request: &Infer, outputs: &[Output]) -> Answer {
     let mut out = Vec::with_capacity(256);
     out.extend_from_slice(b"{\"model_name\":");
     write_text(&mut out, &model.name);
@@ -191,27 +274,36 @@ pub fn answer(model: &Model, request: &Infer, outputs: &[Output]) -> Vec<u8> {
         write_text(&mut out, id);
     }
     out.extend_from_slice(b",\"outputs\":[");
-    let all: Vec<&Output> = match &request.wanted {
-        None => outputs.iter().collect(),
-        Some(wanted) => wanted.iter().filter_map(|index| outputs.get(*index)).collect(),
-    };
-    for (index, Output { name, tensor }) in all.into_iter().enumerate() {
+    let mut tail: Option<Vec<u8>> = None;
+    let wanted = request.wanted.iter().filter_map(|(position, bytes)| Some((outputs.get(*position)?, *bytes)));
+    for (index, (Output { name, tensor }, bytes)) in wanted.enumerate() {
         out.extend_from_slice(if index == 0 { b"{\"name\":" } else { b",{\"name\":" });
         write_text(&mut out, name);
         out.extend_from_slice(b",\"datatype\":");
         write_text(&mut out, tensor.data.kind().datatype());
-        out.extend_from_slice(format!(",\"shape\":{:?},\"data\":[", tensor.shape).as_bytes());
-        write_values(&mut out, &tensor.data, 0, tensor.data.len());
-        out.extend_from_slice(b"]}");
+        out.extend_from_slice(format!(",\"shape\":{:?}", tensor.shape).as_bytes());
+        if bytes {
+            let values = binary::bytes(&tensor.data);
+            out.extend_from_slice(format!(",\"parameters\":{{\"binary_data_size\":{}}}}}", values.len()).as_bytes());
+            tail.get_or_insert_default().extend_from_slice(&values);
+        } else {
+            out.extend_from_slice(b",\"data\":[");
+            write_values(&mut out, &tensor.data, 0, tensor.data.len());
+            out.extend_from_slice(b"]}");
+        }
     }
     out.extend_from_slice(b"]}");
-    out
+    let header = tail.is_some().then_some(out.len());
+    out.extend(tail.unwrap_or_default());
+    Answer { body: out, header }
 }
 
 /// What the server is.
 #[must_use]
 pub fn server(version: &str) -> Vec<u8> {
-    serde_json::json!({ "name": "headrace", "version": version, "extensions": [] }).to_string().into_bytes()
+    serde_json::json!({ "name": "headrace", "version": version, "extensions": ["binary_tensor_data"] })
+        .to_string()
+        .into_bytes()
 }
 
 /// What the model takes and gives.
