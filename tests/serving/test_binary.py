@@ -1,4 +1,4 @@
-"""Binary tensors of the Open Inference Protocol: Triton's own client with its defaults, and everything that can be wrong."""
+"""Binary tensors of protocol v2: Triton's own client with its defaults, and everything that can be wrong."""
 
 from __future__ import annotations
 
@@ -58,7 +58,6 @@ def test_tritons_client_with_its_defaults(plain, model, packed):
         answer = client.infer("late", [given], outputs=outputs, request_id="4", request_compression_algorithm=packed)
         np.testing.assert_array_equal(answer.as_numpy("probabilities"), expected(model, x))
         assert answer.get_response()["id"] == "4"
-    given.set_data_from_numpy(rows(2).repeat(4, axis=1)[:, :4]) if packed else None
     with pytest.raises(Exception, match="no output 'z'"):
         client.infer("late", [given], outputs=[triton.InferRequestedOutput("z")])
 
@@ -90,7 +89,7 @@ def test_every_type_there_and_back(tmp_path):
         "i": (TensorProto.INT32, "INT32", np.array([[-3], [2**31 - 1]], np.int32)),
         "l": (TensorProto.INT64, "INT64", np.array([[-(2**63)], [2**63 - 1]])),
         "b": (TensorProto.BOOL, "BOOL", np.array([[True], [False]])),
-        "s": (TensorProto.STRING, "BYTES", np.array([["é\n\0"], [""]], np.object_)),
+        "s": (TensorProto.STRING, "BYTES", np.array([["é\n"], [""]], np.object_)),
     }
     path = write_onnx(
         tmp_path / "all.onnx",

@@ -30,7 +30,7 @@ HEAD = b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: applicat
         ({"data": [[1, 2], [3]]}, "the input 'features': the array is ragged"),
         ({"data": {}}, "the input 'features': holds an object, expected FP32"),
         ({"data": None}, "the input 'features': it has no `data`"),
-        ({"data": None, "parameters": {"binary_data_size": 16}}, "the input 'features': its binary_data_size is 16, of"),
+        ({"data": None, "parameters": {"binary_data_size": 16}}, "the input 'features': its binary_data_size is 16"),
     ],
 )
 def test_a_wrong_tensor_is_named(plain, change, message):

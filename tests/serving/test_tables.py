@@ -20,9 +20,9 @@ from serving.served import FLOAT, as_json, ask, infer, records, rows, value, wri
 CSV = {"Content-Type": "text/csv"}
 
 
-def text(data: pl.DataFrame) -> bytes:
+def text(data: pl.DataFrame, ends: str = "\n") -> bytes:
     cells = [{name: as_json(cell) for name, cell in row.items()} for row in data.iter_rows(named=True)]
-    return pd.DataFrame(cells, columns=data.columns).to_csv(index=False).encode()
+    return pd.DataFrame(cells, columns=data.columns).to_csv(index=False, lineterminator=ends).encode()
 
 
 def test_a_table_answers_as_predictor(served):
@@ -34,7 +34,7 @@ def test_a_table_answers_as_predictor(served):
     extra = head.with_columns(pl.lit("a, b").alias("not read"))
     for body, headers in [
         (text(head), CSV),
-        (text(head).replace(b"\n", b"\r\n"), {"Content-Type": 'Text/CSV; charset="UTF-8"'}),
+        (text(head, "\r\n"), {"Content-Type": 'Text/CSV; charset="UTF-8"'}),
         (text(extra.select(reversed(extra.columns))), CSV),
         (gzip.compress(text(head)), {**CSV, "Content-Encoding": "gzip"}),
     ]:
