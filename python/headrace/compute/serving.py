@@ -24,24 +24,26 @@ _LIBRARIES = ("libonnxruntime.so*", "libonnxruntime*.dylib")
 _DATATYPES = {"boolean": "BOOL", "integer": "INT64", "float": "FP64", "duration": "FP64"}
 
 
-def start_graph(onnx: bytes, *, name: str, version: str, options: Mapping[str, Any]) -> _core.Server:
-    """A server of a plain ONNX model: its own inputs in, its own outputs out.
+def start(options: Mapping[str, Any]) -> _core.Server:
+    """A server that listens, and has nothing to offer yet.
 
-    Raises
-    ------
-    ModelFormatError
-        It is no ONNX model, keeps weights in other files, or has inputs or outputs that cannot be served.
-    ServingError
-        ONNX Runtime cannot be used, or the address cannot be listened on.
+    Raises `ServingError` where ONNX Runtime cannot be used, or the address cannot be listened on.
+    """
+    return _core.Server(library=str(runtime_library()), options=options)
 
+
+def load_graph(server: _core.Server, onnx: bytes, *, name: str, version: str) -> _core.ServedVersion:
+    """A plain ONNX model: its own inputs in, its own outputs out.
+
+    Raises `ModelFormatError` where it is no ONNX model, keeps weights in other files, or has inputs or outputs that
+    cannot be served.
     """
     refuse_external_data(onnx)
-    library = str(runtime_library())
-    return _core.Server(name=name, version=version, onnx=onnx, library=library, package=None, options=options)
+    return server.load(name=name, version=version, onnx=onnx, package=None)
 
 
-def start_package(package: PackageView, *, options: Mapping[str, Any]) -> _core.Server:
-    """A server of a model package: raw columns in, the prediction and the probability of each class out.
+def load_package(server: _core.Server, package: PackageView) -> _core.ServedVersion:
+    """A model package: raw columns in, the prediction and the probability of each class out.
 
     The golden rows are replayed: their features here, their scores in the server's own sessions.
 
@@ -50,13 +52,11 @@ def start_package(package: PackageView, *, options: Mapping[str, Any]) -> _core.
     ModelFormatError
         A part of the package is damaged, or its golden rows do not give what they gave.
     ServingError
-        The package has columns that only Python can compute; ONNX Runtime cannot be used; or the address cannot be
-        listened on.
+        The package has columns that only Python can compute.
 
     """
     from importlib.metadata import version
 
-    library = str(runtime_library())
     plan = FeaturePlan.from_document(_json(package, "plan.json"))
     if plan.transforms:
         names = ", ".join(str(transform["use"]) for transform in plan.transforms)
@@ -80,7 +80,7 @@ def start_package(package: PackageView, *, options: Mapping[str, Any]) -> _core.
         "score_names": list(expected.names),
     }
     name, number = package.version.name, str(package.version.number)
-    return _core.Server(name=name, version=number, onnx=onnx, library=library, package=parts, options=options)
+    return server.load(name=name, version=number, onnx=onnx, package=parts)
 
 
 def runtime_library() -> Path:

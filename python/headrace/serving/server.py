@@ -1,21 +1,58 @@
-"""`Server`: a model behind HTTP, in threads of the core, as long as the object lives."""
+"""`Server`: models behind HTTP, in threads of the core, as long as the object lives."""
 
 from __future__ import annotations
 
 import os
+import threading
 import weakref
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from headrace.errors import NotFoundError, ServingError
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from types import TracebackType
 
+    from headrace import _core
     from headrace.types import PackageView
 
 _ANSWER_WITHIN = 25.0
 """Seconds; platforms end a process 30 s after they have asked it to stop."""
+
+
+KEY = "headrace-key"
+"""The header whose value decides which version somebody gets."""
+
+
+@dataclass(frozen=True, eq=False)
+class Loaded:
+    """A version that a server has ready: checked, its golden rows replayed, warmed up.
+
+    It is there as long as this object is kept or it is routed to, and nobody is sent to it before.
+
+    Attributes
+    ----------
+    model, version
+        As answers name it: `headrace-version: model@version`.
+    core
+        The same in the core.
+
+    """
+
+    model: str
+    version: str
+    core: _core.ServedVersion = field(repr=False)
+
+    @property
+    def batched(self) -> bool:
+        """Whether requests that wait are computed together: not where rows depend on each other, or on their number."""
+        return self.core.batched
+
+    def __str__(self) -> str:
+        return f"{self.model}@{self.version}"
 
 
 class Server:
@@ -30,6 +67,7 @@ class Server:
     model
         A model package (as `Project.registry.resolve` gives it): raw columns in, `prediction` and `probability_<class>`
         out, after its golden rows were replayed. Or the path of an ONNX file: its own inputs in, its own outputs out.
+        Or a list of them, of different names: routes that name no model, such as `/invocations`, lead to the first.
     name
         What the model of an ONNX file is called in routes. Default: the file's name without its extension.
     host
@@ -56,7 +94,7 @@ class Server:
     url, host, port
         Where it listens.
     model, version
-        What it serves, as routes name it.
+        What it serves first, as routes name it.
 
     Raises
     ------
@@ -72,7 +110,7 @@ class Server:
 
     def __init__(
         self,
-        model: PackageView | str | os.PathLike[str],
+        model: PackageView | str | os.PathLike[str] | Sequence[PackageView | str | os.PathLike[str]],
         *,
         name: str | None = None,
         host: str = "127.0.0.1",
@@ -104,19 +142,98 @@ class Server:
             "deadline": deadline,
             "body_timeout": body_timeout,
         }
-        if isinstance(model, str | os.PathLike):
-            path = Path(model)
-            self.model, self.version = path.stem if name is None else name, "1"
-            if not self.model.isprintable():
-                hint = "Give another name."
-                raise ServingError(f"{self.model!r} cannot stand in a route", place="name", hint=hint)
-            onnx = _read(path)
-            self._core = serving.start_graph(onnx, name=self.model, version=self.version, options=options)
-        else:
-            self.model, self.version = model.version.name, str(model.version.number)
-            self._core = serving.start_package(model, options=options)
+        models = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
+        if not models or (name is not None and len(models) > 1):
+            found = "no model" if not models else f"{len(models)} models and one name"
+            raise ServingError(f"there is {found}, expected one model, or several without `name`", place="model")
+        self._routes: dict[str, dict[Loaded, int]] = {}
+        self._changing = threading.Lock()
+        self._core = serving.start(options)
         # Also at the end of the interpreter, before the threads would lose what they stand on.
         self._end = weakref.finalize(self, self._core.stop, 0.0)
+        try:
+            for one in models:
+                self._add(self.load(one, name=name))
+        except BaseException:
+            self._core.stop(0.0)
+            raise
+        self._core.open()
+
+    def _add(self, loaded: Loaded) -> None:
+        if loaded.model in self._routes:
+            raise ServingError(f"there are two models of the name {loaded.model!r}", place="model")
+        self.route(loaded.model, {loaded: 1})
+
+    def load(self, model: PackageView | str | os.PathLike[str], *, name: str | None = None) -> Loaded:
+        """Get a version ready beside what is served: check it, replay its golden rows, warm it up.
+
+        What is served is as it was, whether this succeeds or fails. Raises what making a server raises.
+        """
+        from headrace.compute import serving
+
+        if not isinstance(model, str | os.PathLike):
+            version = model.version
+            return Loaded(version.name, str(version.number), serving.load_package(self._core, model))
+        path = Path(model)
+        name = path.stem if name is None else name
+        if not name.isprintable():
+            raise ServingError(f"{name!r} cannot stand in a route", place="name", hint="Give another name.")
+        return Loaded(name, "1", serving.load_graph(self._core, _read(path), name=name, version="1"))
+
+    def route(self, endpoint: str, versions: Mapping[Loaded, int], *, key: str = KEY) -> None:
+        """Send who asks for `endpoint` to these versions from now on; requests that are there stay where they are.
+
+        Parameters
+        ----------
+        endpoint
+            A name in routes; it is added if there is none of that name.
+        versions
+            How many of the requests each version gets, against the others. 0: those only that name it in their path.
+        key
+            The header that decides who gets which version: the same for the same value, as long as the weights are the
+            same. When a weight grows, nobody moves away from that version. Requests without it are dealt in turn.
+
+        """
+        if not endpoint.isprintable() or not endpoint:
+            raise ServingError(f"{endpoint!r} cannot stand in a route", place="endpoint", hint="Give another name.")
+        for version, weight in versions.items():
+            if not 0 <= weight < 2**32:
+                raise ServingError(f"the weight of {version} is {weight}, expected 0 to 4294967295", place="weight")
+        with self._changing:
+            shares = [(version.core, weight) for version, weight in versions.items()]
+            self._core.offer(endpoint=endpoint, versions=shares, key=key)
+            self._routes[endpoint] = dict(versions)
+
+    def swap(self, model: PackageView | str | os.PathLike[str], *, endpoint: str | None = None) -> Loaded:
+        """Load a version and send everybody to it who asks for `endpoint`. Default: the endpoint of the model's name.
+
+        What was served before answers the requests that it has, and ends. If the new version cannot be loaded, nothing
+        changes, and what making a server raises is raised.
+        """
+        loaded = self.load(model)
+        self.route(loaded.model if endpoint is None else endpoint, {loaded: 1})
+        return loaded
+
+    @property
+    def routes(self) -> dict[str, dict[str, int]]:
+        """The versions behind each endpoint, `model@version`, and their weights."""
+        with self._changing:
+            return {name: {str(one): weight for one, weight in of.items()} for name, of in self._routes.items()}
+
+    @property
+    def model(self) -> str:
+        """The first endpoint, which routes without a name lead to."""
+        return next(iter(self._routes))
+
+    @property
+    def version(self) -> str:
+        """The version that gets most requests of the first endpoint."""
+        return self._first.version
+
+    @property
+    def _first(self) -> Loaded:
+        versions = self._routes[self.model]
+        return max(versions, key=versions.__getitem__)
 
     @property
     def host(self) -> str:
@@ -136,8 +253,11 @@ class Server:
 
     @property
     def batched(self) -> bool:
-        """Whether requests that wait are computed together: not where rows depend on each other, or on their number."""
-        return self._core.batched
+        """Whether requests that wait are computed together: not where rows depend on each other, or on their number.
+
+        That of the version that `version` names.
+        """
+        return self._first.batched
 
     def stop(self, *, patience: float = _ANSWER_WITHIN) -> None:
         """Take no more connections, answer what was asked, and end. A second time does nothing.

@@ -32,7 +32,7 @@ mod _core {
     #[pymodule_export]
     use super::profile::{Profile, Window};
     #[pymodule_export]
-    use super::serve::PyServer;
+    use super::serve::{PyServedVersion, PyServer};
     #[pymodule_export]
     use super::text::{TextVectorizer, english_stop_words, text_unicode_version};
 }

@@ -2,14 +2,15 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headrace_core::plan::Plan;
 use headrace_serve::StartError;
+use headrace_serve::catalogue::{Endpoint, Share};
 use headrace_serve::golden::Golden;
 use headrace_serve::http::Bounds;
-use headrace_serve::model::{Column, Package};
+use headrace_serve::model::{Column, Model, Package};
 use headrace_serve::scheduler::Limits;
 use headrace_serve::server::{Options, Server, Source};
 use headrace_serve::tensor::Data;
@@ -24,41 +25,33 @@ pub(crate) struct PyServer {
     /// The process that has the server's threads; a child of `fork` has none of them.
     process: u32,
     /// `None` once it was stopped.
-    server: Mutex<Option<Server>>,
+    server: Mutex<Option<Arc<Server>>>,
     port: u16,
     host: String,
-    batched: bool,
+}
+
+/// A version that is ready to compute, as long as somebody has it or it is offered.
+#[pyclass(frozen, name = "ServedVersion", module = "headrace._core")]
+pub(crate) struct PyServedVersion {
+    process: u32,
+    /// `None` once it is dropped.
+    model: Option<Arc<Model>>,
 }
 
 #[pymethods]
 impl PyServer {
     #[new]
-    #[pyo3(signature = (*, name, version, onnx, library, package, options))]
-    fn new(
-        py: Python<'_>,
-        name: &str,
-        version: &str,
-        onnx: &[u8],
-        library: &Bound<'_, PyAny>,
-        package: Option<&Bound<'_, PyDict>>,
-        options: &Bound<'_, PyDict>,
-    ) -> PyResult<Self> {
+    #[pyo3(signature = (*, library, options))]
+    fn new(py: Python<'_>, library: &Bound<'_, PyAny>, options: &Bound<'_, PyDict>) -> PyResult<Self> {
         let options = read_options(py, options)?;
-        let package = package.map(read_package).transpose()?;
         let library: PathBuf = library.extract()?;
-        let started = py.detach(|| {
-            let package = package.map(Parts::package).transpose()?;
-            Server::start(Source { name, version, onnx, library: &library, package }, &options)
-        });
-        let server = started.map_err(|error| raise_start(py, &error))?;
-        let (address, batched) = (server.address(), server.model().batched);
-        let process = std::process::id();
+        let server = py.detach(|| Server::start(&library, &options)).map_err(|error| raise_start(py, &error))?;
+        let address = server.address();
         Ok(Self {
-            process,
-            server: Mutex::new(Some(server)),
+            process: std::process::id(),
+            server: Mutex::new(Some(Arc::new(server))),
             port: address.port(),
             host: address.ip().to_string(),
-            batched,
         })
     }
 
@@ -72,14 +65,54 @@ impl PyServer {
         &self.host
     }
 
-    #[getter]
-    fn batched(&self) -> bool {
-        self.batched
+    /// Loads and checks a version; it computes, and is not offered yet.
+    #[pyo3(signature = (*, name, version, onnx, package))]
+    fn load(
+        &self,
+        py: Python<'_>,
+        name: &str,
+        version: &str,
+        onnx: &[u8],
+        package: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<PyServedVersion> {
+        let package = package.map(read_package).transpose()?;
+        let server = self.running(py)?;
+        let loaded = py.detach(|| {
+            let package = package.map(Parts::package).transpose()?;
+            server.load(Source { name, version, onnx, package })
+        });
+        let model = Some(loaded.map_err(|error| raise_start(py, &error))?);
+        Ok(PyServedVersion { process: self.process, model })
+    }
+
+    /// Offers versions with their weights under a name, instead of what is offered there.
+    #[pyo3(signature = (*, endpoint, versions, key))]
+    fn offer(
+        &self,
+        py: Python<'_>,
+        endpoint: &str,
+        versions: Vec<(Bound<'_, PyServedVersion>, u32)>,
+        key: &str,
+    ) -> PyResult<()> {
+        let share = |(version, weight): (Bound<'_, PyServedVersion>, u32)| {
+            let model = version.get().model.as_ref().map(Arc::clone)?;
+            Some(Share { model, weight })
+        };
+        let shares = versions.into_iter().filter_map(share).collect();
+        let endpoint = Endpoint::new(endpoint, shares, key).map_err(|error| raise_start(py, &error))?;
+        let server = self.running(py)?;
+        py.detach(|| server.offer(endpoint)).map_err(|error| raise_start(py, &error))
+    }
+
+    /// Lets clients in.
+    fn open(&self, py: Python<'_>) -> PyResult<()> {
+        self.running(py)?.open();
+        Ok(())
     }
 
     /// Requests answered, rows predicted, requests refused; None once it was stopped.
     fn totals(&self) -> Option<(u64, u64, u64)> {
-        self.held().as_ref().map(|server| server.model().metrics.totals())
+        self.held().as_ref().map(|server| server.totals())
     }
 
     /// Answers what was asked within so many seconds, and ends. A second time does nothing.
@@ -91,7 +124,7 @@ impl PyServer {
             return Ok(());
         }
         py.detach(|| {
-            if let Some(mut server) = server {
+            if let Some(server) = server {
                 server.stop(patience);
             }
         });
@@ -109,9 +142,31 @@ impl Drop for PyServer {
 }
 
 impl PyServer {
-    fn held(&self) -> MutexGuard<'_, Option<Server>> {
+    fn held(&self) -> MutexGuard<'_, Option<Arc<Server>>> {
         // It is taken out whole.
         self.server.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn running(&self, py: Python<'_>) -> PyResult<Arc<Server>> {
+        let server = self.held().as_ref().map(Arc::clone);
+        server.filter(|_| self.process == std::process::id()).ok_or_else(|| raise_start(py, &StartError::Stopped))
+    }
+}
+
+#[pymethods]
+impl PyServedVersion {
+    #[getter]
+    fn batched(&self) -> bool {
+        self.model.as_ref().is_some_and(|model| model.batched)
+    }
+}
+
+impl Drop for PyServedVersion {
+    fn drop(&mut self) {
+        // In a child of `fork` nobody can be told that a version has ended.
+        if self.process != std::process::id() {
+            std::mem::forget(self.model.take());
+        }
     }
 }
 

@@ -60,6 +60,10 @@ pub enum StartError {
         expected: &'static str,
     },
 
+    /// The server was stopped meanwhile.
+    #[error("the server was stopped")]
+    Stopped,
+
     /// The operating system gave no threads.
     #[error("cannot start the server's threads: {reason}")]
     Threads {
@@ -86,7 +90,7 @@ impl StartError {
             Self::Bind { address, .. } => address.clone(),
             Self::Exposed { .. } => "host".to_owned(),
             Self::Option { option, .. } => (*option).to_owned(),
-            Self::Threads { .. } => return None,
+            Self::Threads { .. } | Self::Stopped => return None,
         })
     }
 
@@ -101,7 +105,7 @@ impl StartError {
             Self::Bind { in_use: true, .. } => "End what listens there, or choose another port (0: any that is free).",
             Self::Bind { .. } => "Choose a host and a port of this machine.",
             Self::Exposed { .. } => "Listen on 127.0.0.1 or ::1, and put a proxy that authenticates in front of it.",
-            Self::Option { .. } => return None,
+            Self::Option { .. } | Self::Stopped => return None,
             Self::Threads { .. } => "Ask for fewer workers.",
         })
     }

@@ -8,13 +8,14 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderValue, RETRY_AFTER};
+use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 
 use crate::accents::{self, v2};
+use crate::catalogue::{Catalogue, Endpoint};
 use crate::error::Refusal;
 use crate::model::Model;
-use crate::routes::{self, Accent, Entry, Route};
+use crate::routes::{self, Accent, Found, Route};
 
 /// What requests may be.
 #[derive(Debug, Clone, Copy)]
@@ -31,7 +32,7 @@ pub struct Bounds {
 #[derive(Debug)]
 pub struct Service {
     /// What is served.
-    pub model: Arc<Model>,
+    pub catalogue: Catalogue,
     /// Whether the server is about to stop.
     pub draining: AtomicBool,
     /// What requests may be.
@@ -42,6 +43,12 @@ pub struct Service {
 
 pub(crate) const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
+
+/// Says which version answered: `NAME@VERSION`.
+const VERSION: HeaderName = HeaderName::from_static("headrace-version");
+
+/// An endpoint, and the version of it that a request was given.
+type Asked = (Arc<Endpoint>, Arc<Model>);
 
 /// An answer that is no refusal.
 pub(crate) struct Reply {
@@ -70,15 +77,22 @@ impl Service {
     }
 
     async fn respond(&self, worker: usize, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let path = request.uri().path();
-        let entry = match routes::find(request.method().as_str(), path, &self.model) {
-            Ok(entry) => entry,
-            Err((accent, refusal)) => return self.refuse(accent, &refusal),
+        let uri = request.uri().clone();
+        let found = match routes::find(request.method().as_str(), uri.path()) {
+            Ok(found) => found,
+            Err((accent, refusal)) => return self.refuse(accent, &refusal, None),
         };
+        let accent = found.entry.accent;
         if !names_this_machine(request.headers().get(HOST)) {
-            return self.refuse(entry.accent, &Refusal::Host);
+            return self.refuse(accent, &Refusal::Host, None);
         }
-        match self.reply(worker, entry, request).await {
+        let asked = match self.asked(&found, &request) {
+            Ok(asked) => asked,
+            Err(refusal) => return self.refuse(accent, &refusal, None),
+        };
+        // It is held until the answer is there, so that whatever happens meanwhile the answer is that version's.
+        let model = asked.as_ref().map(|(_, model)| &**model);
+        match self.reply(worker, found.entry.route, asked.as_ref(), request).await {
             Ok(reply) => {
                 let mut response = Response::new(Full::new(Bytes::from(reply.body)));
                 *response.status_mut() = reply.status;
@@ -86,40 +100,75 @@ impl Service {
                 if let Some((name, value)) = reply.header {
                     response.headers_mut().insert(name, value);
                 }
-                response
+                signed(response, model)
             }
-            Err(refusal) => self.refuse(entry.accent, &refusal),
+            Err(refusal) => self.refuse(accent, &refusal, model),
         }
     }
 
-    async fn reply(&self, worker: usize, entry: &Entry, request: Request<Incoming>) -> Result<Reply, Refusal> {
-        let model = &*self.model;
+    /// The endpoint and the version that a request is for, if it is for one.
+    fn asked(&self, found: &Found<'_>, request: &Request<Incoming>) -> Result<Option<Asked>, Refusal> {
+        let version = found.version.as_deref();
+        match found.entry.route {
+            Route::Infer | Route::Predict | Route::Invocations => {
+                let endpoint = self.catalogue.endpoint(found.model.as_deref())?;
+                let model = endpoint.choose(version, request.headers())?;
+                Ok(Some((endpoint, model)))
+            }
+            Route::Metadata | Route::ModelReady | Route::Model => {
+                let endpoint = self.catalogue.endpoint(found.model.as_deref())?;
+                let model = endpoint.main(version)?;
+                Ok(Some((endpoint, model)))
+            }
+            Route::Server
+            | Route::Live
+            | Route::Ready
+            | Route::Models
+            | Route::Ping
+            | Route::Version
+            | Route::Metrics => Ok(None),
+        }
+    }
+
+    async fn reply(
+        &self,
+        worker: usize,
+        route: Route,
+        asked: Option<&Asked>,
+        request: Request<Incoming>,
+    ) -> Result<Reply, Refusal> {
         let ready = !self.draining.load(Ordering::Relaxed);
         let health = |body: Vec<u8>| {
             let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
             Reply { status, ..Reply::json(body) }
         };
-        Ok(match entry.route {
+        if let Some((endpoint, model)) = asked {
+            return match route {
+                Route::Metadata => {
+                    let versions: Vec<&str> = endpoint.versions().collect();
+                    Ok(Reply::json(v2::metadata(&endpoint.name, &versions, model)))
+                }
+                Route::ModelReady | Route::Model => Ok(health(v2::state(Some(&endpoint.name), "ready", ready))),
+                _ => self.predictions(worker, model, route, request).await,
+            };
+        }
+        Ok(match route {
             Route::Server => Reply::json(v2::server(self.version)),
             Route::Live => Reply::json(v2::state(None, "live", true)),
-            Route::Ready => health(v2::state(None, "ready", ready)),
-            Route::Metadata => Reply::json(v2::metadata(model)),
-            Route::ModelReady | Route::Model => health(v2::state(Some(&model.name), "ready", ready)),
-            Route::Models => Reply::json(serde_json::json!({ "models": [model.name] }).to_string().into_bytes()),
+            Route::Models => {
+                let endpoints = self.catalogue.endpoints();
+                let names: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
+                Reply::json(serde_json::json!({ "models": names }).to_string().into_bytes())
+            }
             Route::Ping => health(Vec::new()),
             Route::Version => Reply { content_type: "text/plain", ..Reply::json(self.version.into()) },
-            Route::Metrics => {
-                let text = model.metrics.text(model.scheduler.waiting());
-                Reply { content_type: PROMETHEUS, ..Reply::json(text.into_bytes()) }
-            }
-            Route::Infer | Route::Predict | Route::Invocations => {
-                self.predictions(worker, model, entry.route, request).await?
-            }
+            Route::Metrics => Reply { content_type: PROMETHEUS, ..Reply::json(self.catalogue.text().into_bytes()) },
+            _ => health(v2::state(None, "ready", ready)),
         })
     }
 
-    fn refuse(&self, accent: Accent, refusal: &Refusal) -> Response<Full<Bytes>> {
-        self.model.metrics.refused(refusal);
+    fn refuse(&self, accent: Accent, refusal: &Refusal, model: Option<&Model>) -> Response<Full<Bytes>> {
+        model.map_or(&self.catalogue.strangers, |model| &model.metrics).refused(refusal);
         let mut response = Response::new(Full::new(Bytes::from(accents::refusal(accent, refusal))));
         *response.status_mut() = StatusCode::from_u16(refusal.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let headers = response.headers_mut();
@@ -130,8 +179,16 @@ impl Service {
         if let Refusal::Method(allowed) = refusal {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
         }
-        response
+        signed(response, model)
     }
+}
+
+/// With the version that it is from.
+fn signed(mut response: Response<Full<Bytes>>, model: Option<&Model>) -> Response<Full<Bytes>> {
+    if let Some(label) = model.and_then(|model| model.label.as_ref()) {
+        response.headers_mut().insert(VERSION, label.clone());
+    }
+    response
 }
 
 /// Whether the Host header is one that a client on this machine sends. A page in a browser that was led here by a name of

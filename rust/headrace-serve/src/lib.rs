@@ -7,6 +7,9 @@
 //! - [`inputs`]: what a request became.
 //! - [`scheduler`]: which requests are computed together, and which are refused.
 //! - [`model`]: a model as clients see it: columns in, columns out.
+//! - [`catalogue`]: endpoints, the versions behind each, and how one follows another without a gap.
+//! - [`split`]: how requests are shared out between versions.
+//! - [`seat`]: an engine at work for a version.
 //! - [`accents`]: the protocols, and what they say when something is wrong.
 //! - [`routes`]: which path leads where, and what it takes to be let in.
 //! - [`body`], [`predictions`]: what a request for predictions is written in, and its answer.
@@ -16,6 +19,7 @@
 
 pub mod accents;
 pub mod body;
+pub mod catalogue;
 pub mod engine;
 pub mod error;
 pub mod golden;
@@ -27,7 +31,9 @@ pub mod model;
 pub mod predictions;
 pub mod routes;
 pub mod scheduler;
+pub mod seat;
 pub mod server;
+pub mod split;
 pub mod tensor;
 
 pub use error::{Refusal, StartError};

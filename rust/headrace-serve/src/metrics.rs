@@ -1,4 +1,4 @@
-//! What Prometheus reads: counters and histograms of one model version.
+//! What Prometheus reads: counters and histograms of each version.
 
 use std::fmt::Write as _;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -64,7 +64,7 @@ impl Metrics {
     #[must_use]
     pub fn new(model: &str, version: &str) -> Self {
         Self {
-            labels: format!("model=\"{}\",version=\"{}\"", escaped(model), escaped(version)),
+            labels: labels(model, version),
             answered: AtomicU64::new(0),
             rows: AtomicU64::new(0),
             refused: [const { AtomicU64::new(0) }; Reason::ALL.len()],
@@ -107,40 +107,74 @@ impl Metrics {
         (self.answered.load(Ordering::Relaxed), self.rows.load(Ordering::Relaxed), refused)
     }
 
-    /// In Prometheus' text format 0.0.4.
+    /// Whether they are those of that version.
+    #[must_use]
+    pub fn are_of(&self, model: &str, version: &str) -> bool {
+        self.labels == labels(model, version)
+    }
+
+    /// In Prometheus' text format 0.0.4, as if nothing else were counted.
     #[must_use]
     pub fn text(&self, waiting: (usize, usize)) -> String {
-        let labels = &self.labels;
-        let mut out = String::with_capacity(4096);
-        let head = |out: &mut String, name: &str, kind: &str, help: &str| {
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        };
-        head(&mut out, "headrace_requests_total", "counter", "Requests answered with predictions.");
-        let _ = writeln!(out, "headrace_requests_total{{{labels}}} {}", self.answered.load(Ordering::Relaxed));
-        head(&mut out, "headrace_rows_total", "counter", "Rows predicted.");
-        let _ = writeln!(out, "headrace_rows_total{{{labels}}} {}", self.rows.load(Ordering::Relaxed));
-        head(&mut out, "headrace_refusals_total", "counter", "Requests refused, by reason.");
-        for (reason, count) in Reason::ALL.iter().zip(&self.refused) {
-            let (name, count) = (reason.name(), count.load(Ordering::Relaxed));
-            let _ = writeln!(out, "headrace_refusals_total{{{labels},reason=\"{name}\"}} {count}");
-        }
-        head(&mut out, "headrace_waiting_rows", "gauge", "Rows that wait for an engine.");
-        let _ = writeln!(out, "headrace_waiting_rows{{{labels}}} {}", waiting.0);
-        head(&mut out, "headrace_waiting_bytes", "gauge", "Bytes of inputs that wait for an engine.");
-        let _ = writeln!(out, "headrace_waiting_bytes{{{labels}}} {}", waiting.1);
-        head(
-            &mut out,
-            "headrace_queue_seconds",
-            "histogram",
-            "Time from a request's parsing to the start of its batch.",
-        );
-        self.queue.write(&mut out, "headrace_queue_seconds", labels);
-        head(&mut out, "headrace_compute_seconds", "histogram", "Time that a batch took in the engine.");
-        self.compute.write(&mut out, "headrace_compute_seconds", labels);
-        head(&mut out, "headrace_batch_rows", "histogram", "Rows of a batch.");
-        self.batches.write(&mut out, "headrace_batch_rows", labels);
-        out
+        text(&[(self, waiting)], None)
     }
+
+    fn write_refused(&self, out: &mut String, name: &str) {
+        for (reason, count) in Reason::ALL.iter().zip(&self.refused) {
+            let (labels, reason, count) = (&self.labels, reason.name(), count.load(Ordering::Relaxed));
+            let _ = writeln!(out, "{name}{{{labels},reason=\"{reason}\"}} {count}");
+        }
+    }
+}
+
+/// Writes a family's lines of a version, for which rows and bytes wait.
+type Write<'a> = &'a dyn Fn(&mut String, &Metrics, (usize, usize));
+
+/// Versions, each with the rows and bytes that wait for it, and requests that reached none, in Prometheus' text format
+/// 0.0.4.
+#[must_use]
+pub fn text(versions: &[(&Metrics, (usize, usize))], strangers: Option<&Metrics>) -> String {
+    let mut out = String::with_capacity(4096 * (versions.len() + 1));
+    let mut family = |name: &str, kind: &str, help: &str, write: Write<'_>| {
+        let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
+        for (version, waiting) in versions {
+            write(&mut out, version, *waiting);
+        }
+        if let (Some(strangers), "headrace_refusals_total") = (strangers, name) {
+            write(&mut out, strangers, (0, 0));
+        }
+    };
+    let name = "headrace_requests_total";
+    family(name, "counter", "Requests answered with predictions.", &|out, of, _| {
+        let _ = writeln!(out, "{name}{{{}}} {}", of.labels, of.answered.load(Ordering::Relaxed));
+    });
+    let name = "headrace_rows_total";
+    family(name, "counter", "Rows predicted.", &|out, of, _| {
+        let _ = writeln!(out, "{name}{{{}}} {}", of.labels, of.rows.load(Ordering::Relaxed));
+    });
+    let name = "headrace_refusals_total";
+    family(name, "counter", "Requests refused, by reason.", &|out, of, _| of.write_refused(out, name));
+    let name = "headrace_waiting_rows";
+    family(name, "gauge", "Rows that wait for an engine.", &|out, of, waiting| {
+        let _ = writeln!(out, "{name}{{{}}} {}", of.labels, waiting.0);
+    });
+    let name = "headrace_waiting_bytes";
+    family(name, "gauge", "Bytes of inputs that wait for an engine.", &|out, of, waiting| {
+        let _ = writeln!(out, "{name}{{{}}} {}", of.labels, waiting.1);
+    });
+    let name = "headrace_queue_seconds";
+    let help = "Time from a request's parsing to the start of its batch.";
+    family(name, "histogram", help, &|out, of, _| of.queue.write(out, name, &of.labels));
+    let name = "headrace_compute_seconds";
+    let help = "Time that a batch took in the engine.";
+    family(name, "histogram", help, &|out, of, _| of.compute.write(out, name, &of.labels));
+    let name = "headrace_batch_rows";
+    family(name, "histogram", "Rows of a batch.", &|out, of, _| of.batches.write(out, name, &of.labels));
+    out
+}
+
+fn labels(model: &str, version: &str) -> String {
+    format!("model=\"{}\",version=\"{}\"", escaped(model), escaped(version))
 }
 
 fn nanoseconds(time: Duration) -> u64 {

@@ -7,13 +7,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use headrace_core::plan::{Plan, Scratch};
+use hyper::header::HeaderValue;
 
+use crate::catalogue;
 use crate::engine::{Engine, Port};
 use crate::error::{Refusal, StartError};
 use crate::golden::Golden;
 use crate::inputs::{Inputs, RawRows};
 use crate::metrics::Metrics;
 use crate::scheduler::{Limits, Scheduler, rows_are_independent};
+use crate::seat::Seat;
 use crate::tensor::{Data, Kind, Tensor};
 
 /// Rows with which is tried whether a model's rows are independent.
@@ -89,13 +92,15 @@ pub struct Model {
     /// Rows of a request, at most.
     pub request_rows: usize,
     /// What waits for an engine.
-    pub scheduler: Scheduler,
+    pub scheduler: Arc<Scheduler>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
     /// Whether raw rows are kept for whoever watches.
     pub watched: AtomicBool,
+    /// `name@version`, as answers name it.
+    pub label: Option<HeaderValue>,
     names: Vec<Arc<str>>,
-    work: Work,
+    work: Arc<Work>,
 }
 
 impl Model {
@@ -107,6 +112,7 @@ impl Model {
         package: Option<Package>,
         limits: Limits,
         request_rows: usize,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let workers = engines.len();
         let Some(first) = engines.first_mut() else {
@@ -133,8 +139,7 @@ impl Model {
         let mut independent = || probe.as_ref().is_some_and(|probe| rows_are_independent(first.as_mut(), probe));
         let batched = limits.batch_rows > 1 && any_rows && independent();
         let limits = if batched { limits } else { Limits { batch_rows: 1, ..limits } };
-        let metrics = Arc::new(Metrics::new(name, version));
-        let scheduler = Scheduler::new(workers, limits, Arc::clone(&metrics));
+        let scheduler = Arc::new(Scheduler::new(workers, limits, Arc::clone(&metrics)));
         let first_row = |tensor: &Tensor| tensor.slice(0, 1.min(tensor.rows()));
         let one: Option<Vec<Tensor>> = probe.map(|probe| probe.iter().map(first_row).collect());
         for engine in engines {
@@ -158,20 +163,27 @@ impl Model {
             scheduler,
             metrics,
             watched: AtomicBool::new(false),
-            work,
+            label: catalogue::label(name, version),
+            work: Arc::new(work),
         })
+    }
+
+    /// An engine of [`Model::new`], ready to compute for it.
+    #[must_use]
+    pub fn seat(&self, engine: Box<dyn Engine>) -> Seat {
+        Seat::new(Arc::clone(&self.scheduler), engine, Arc::clone(&self.work) as _)
     }
 
     /// Whether it takes rows of raw columns, and not tensors.
     #[must_use]
     pub fn takes_rows(&self) -> bool {
-        matches!(self.work, Work::Package(_))
+        matches!(*self.work, Work::Package(_))
     }
 
     /// What the graph takes, if that is what clients give.
     #[must_use]
     pub fn ports(&self) -> &[Port] {
-        match &self.work {
+        match &*self.work {
             Work::Graph(ports) => ports,
             Work::Package(_) => &[],
         }
@@ -180,7 +192,7 @@ impl Model {
     /// Position of an input.
     #[must_use]
     pub fn position(&self, name: &str) -> Option<usize> {
-        match &self.work {
+        match &*self.work {
             Work::Graph(ports) => ports.iter().position(|port| port.name == name),
             Work::Package(raw) => raw.position.get(name).copied(),
         }
@@ -246,7 +258,7 @@ impl Model {
 
     /// Rows, each a JSON object of raw columns, as what is computed.
     pub fn features<'a>(&self, rows: impl ExactSizeIterator<Item = Cow<'a, [u8]>>) -> Result<Inputs, Refusal> {
-        let Work::Package(raw) = &self.work else {
+        let Work::Package(raw) = &*self.work else {
             return Err(Refusal::Bad("the model takes tensors, not rows of columns".to_owned()));
         };
         let count = rows.len();
@@ -276,7 +288,7 @@ impl Model {
     /// `"name":` of an input, as a JSON object has it.
     #[must_use]
     pub fn key(&self, position: usize) -> &str {
-        match &self.work {
+        match &*self.work {
             Work::Package(raw) => raw.keys.get(position).map_or("", String::as_str),
             Work::Graph(_) => "",
         }
@@ -291,12 +303,19 @@ impl Model {
             Ok(Err(_)) => return Err(Refusal::Draining),
             Ok(Ok(answer)) => answer?,
         };
-        let outputs = match &self.work {
+        let outputs = match &*self.work {
             Work::Graph(_) => answer,
             Work::Package(raw) => raw.labelled(answer)?,
         };
         self.metrics.answered(rows);
         Ok(self.names.iter().zip(outputs).map(|(name, tensor)| Output { name: Arc::clone(name), tensor }).collect())
+    }
+}
+
+impl Drop for Model {
+    /// Nobody can ask it any more: its engines end when what waits is computed.
+    fn drop(&mut self) {
+        self.scheduler.close();
     }
 }
 

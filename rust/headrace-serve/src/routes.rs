@@ -3,7 +3,6 @@
 use std::borrow::Cow;
 
 use crate::error::Refusal;
-use crate::model::Model;
 
 /// What a token would have to allow. Without tokens a server listens on the loopback only, and lets everybody in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -109,31 +108,31 @@ pub const ENTRIES: [Entry; 19] = {
     ]
 };
 
+/// A way in, and the names that the path gives.
+#[derive(Debug)]
+pub struct Found<'a> {
+    /// The way in.
+    pub entry: &'static Entry,
+    /// The model, or rather the endpoint.
+    pub model: Option<Cow<'a, str>>,
+    /// The version of it.
+    pub version: Option<Cow<'a, str>>,
+}
+
 /// The way in for a request, or why there is none.
-pub fn find(method: &str, path: &str, model: &Model) -> Result<&'static Entry, (Accent, Refusal)> {
+pub fn find<'a>(method: &str, path: &'a str) -> Result<Found<'a>, (Accent, Refusal)> {
     let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
     let mut allowed: Option<&'static Entry> = None;
     for entry in &ENTRIES {
-        let Some((name, version)) = matched(entry.path, path) else { continue };
-        if entry.method != method {
-            allowed = allowed.or(Some(entry));
+        // A path is that of the first entry that it is like, whatever the method.
+        if allowed.is_some_and(|allowed| allowed.path != entry.path) {
             continue;
         }
-        if let Some(name) = name.filter(|name| *name != model.name) {
-            if allowed.is_some() {
-                // The path is that of an entry before, asked with another method.
-                continue;
-            }
-            let (found, known) = (name.escape_debug(), model.name.escape_debug());
-            let what = format!("there is no model '{found}'; this server has '{known}'");
-            return Err((entry.accent, Refusal::NotFound(what)));
+        let Some((model, version)) = matched(entry.path, path) else { continue };
+        if entry.method == method {
+            return Ok(Found { entry, model, version });
         }
-        if let Some(version) = version.filter(|version| *version != model.version) {
-            let (found, known) = (version.escape_debug(), model.version.escape_debug());
-            let what = format!("there is no version '{found}' of the model; this server has '{known}'");
-            return Err((entry.accent, Refusal::NotFound(what)));
-        }
-        return Ok(entry);
+        allowed = allowed.or(Some(entry));
     }
     Err(match allowed {
         Some(entry) => (entry.accent, Refusal::Method(entry.method)),

@@ -146,9 +146,9 @@ impl Scheduler {
         self.wake.iter().for_each(Notify::notify_one);
     }
 
-    /// Computes what waits with `engine`, until the queue is closed and empty.
-    pub async fn work(&self, worker: usize, mut engine: Box<dyn Engine>) {
-        let Some(wake) = self.wake.get(worker) else { return };
+    /// Computes what waits with `engine`, until the queue is closed and empty; gives it back unless it was lost.
+    pub async fn work(&self, worker: usize, mut engine: Box<dyn Engine>) -> Option<Box<dyn Engine>> {
+        let wake = self.wake.get(worker)?;
         loop {
             wake.notified().await;
             loop {
@@ -164,7 +164,7 @@ impl Scheduler {
                         let took = compute(engine.as_mut(), batch, &metrics);
                         (engine, took)
                     });
-                    let Ok((back, took)) = done.await else { return };
+                    let (back, took) = done.await.ok()?;
                     self.away[worker].store(false, Ordering::Relaxed);
                     engine = back;
                     self.done(rows, took);
@@ -176,7 +176,7 @@ impl Scheduler {
                 }
             }
             if self.lock().closed {
-                return;
+                return Some(engine);
             }
         }
     }

@@ -6,8 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::path::Path;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,15 +15,17 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::Builder;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::catalogue::{Catalogue, Endpoint};
 use crate::engine::Engine;
 use crate::engine::onnx::Runtime;
 use crate::error::StartError;
 use crate::http::{Bounds, Service};
 use crate::model::{Model, Package};
 use crate::scheduler::Limits;
+use crate::seat::Seat;
 
 /// How long a connection may take to send a request's head, and how long an idle one is kept.
 const HEAD: Duration = Duration::from_secs(30);
@@ -63,8 +65,6 @@ pub struct Source<'a> {
     pub version: &'a str,
     /// The graph.
     pub onnx: &'a [u8],
-    /// ONNX Runtime's shared library.
-    pub library: &'a Path,
     /// What makes it take raw columns.
     pub package: Option<Package>,
 }
@@ -91,39 +91,38 @@ enum Phase {
 #[derive(Debug)]
 pub struct Server {
     address: SocketAddr,
+    runtime: Runtime,
+    limits: Limits,
+    request_rows: usize,
     service: Arc<Service>,
     phase: watch::Sender<Phase>,
-    threads: Vec<JoinHandle<()>>,
+    workers: Vec<mpsc::UnboundedSender<Order>>,
+    /// `None` once clients are let in.
+    door: Mutex<Option<Door>>,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 type Incoming = (TcpStream, OwnedSemaphorePermit);
 
+/// What a worker is asked to do beside its connections.
+#[derive(Debug)]
+enum Order {
+    /// Compute for a version, and say when it is ready to.
+    Attach(Seat, oneshot::Sender<()>),
+    /// Let clients in.
+    Open(Door),
+}
+
 impl Server {
-    /// Loads, checks, listens.
-    pub fn start(source: Source<'_>, options: &Options) -> Result<Self, StartError> {
+    /// Takes the address, and starts the workers, which have nothing to do yet: see [`Server::load`], [`Server::offer`]
+    /// and [`Server::open`].
+    pub fn start(library: &Path, options: &Options) -> Result<Self, StartError> {
         let listener = listen(&options.host, options.port)?;
         let address = listener.local_addr().map_err(|error| bind_error(&options.host, options.port, &error))?;
-        let runtime = Runtime::load(source.library)?;
-        let mut engines: Vec<Box<dyn Engine>> = Vec::with_capacity(options.workers.get());
-        for _ in 0..options.workers.get() {
-            engines.push(Box::new(runtime.session(source.onnx)?));
-        }
-        let Source { name, version, package, .. } = source;
-        let model = Model::new(name, version, &mut engines, package, options.limits, options.request_rows)?;
-        Self::with_engines(listener, address, model, engines, options)
-    }
-
-    /// Answers on `listener` with engines that are there already.
-    pub fn with_engines(
-        listener: TcpListener,
-        address: SocketAddr,
-        model: Model,
-        engines: Vec<Box<dyn Engine>>,
-        options: &Options,
-    ) -> Result<Self, StartError> {
+        let runtime = Runtime::load(library)?;
         let failed = |error: std::io::Error| StartError::Threads { reason: error.to_string() };
         let service = Arc::new(Service {
-            model: Arc::new(model),
+            catalogue: Catalogue::default(),
             draining: AtomicBool::new(false),
             bounds: options.bounds,
             version: env!("CARGO_PKG_VERSION"),
@@ -131,11 +130,23 @@ impl Server {
         listener.set_nonblocking(true).map_err(failed)?;
         let (phase, told) = watch::channel(Phase::Serving);
         let answering = Arc::new(watch::Sender::new(()));
-        let (senders, receivers): (Vec<_>, Vec<_>) = engines.iter().map(|_| mpsc::unbounded_channel()).unzip();
-        let mut door =
-            Some(Door { listener, workers: senders, open: Arc::new(Semaphore::new(options.connections.get())) });
-        let mut server = Self { address, service, phase, threads: Vec::new() };
-        for (number, (engine, incoming)) in engines.into_iter().zip(receivers).enumerate() {
+        let count = options.workers.get();
+        let (streams, incoming): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let (workers, orders): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
+        let door = Door { listener, workers: streams, open: Arc::new(Semaphore::new(options.connections.get())) };
+        let mut threads = Vec::new();
+        let server = Self {
+            address,
+            runtime,
+            limits: options.limits,
+            request_rows: options.request_rows,
+            service,
+            phase,
+            workers,
+            door: Mutex::new(Some(door)),
+            threads: Mutex::default(),
+        };
+        for (number, (incoming, orders)) in incoming.into_iter().zip(orders).enumerate() {
             let worker = Worker {
                 number,
                 service: Arc::clone(&server.service),
@@ -143,14 +154,62 @@ impl Server {
                 answers: answering.subscribe(),
                 answering: Arc::clone(&answering),
             };
-            let runtime = Builder::new_current_thread().enable_all().build().map_err(failed)?;
-            let door = door.take();
-            let thread = std::thread::Builder::new().name(format!("headrace-{number}")).spawn(move || {
-                runtime.block_on(LocalSet::new().run_until(worker.run(engine, incoming, door)));
+            let started = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
+                std::thread::Builder::new().name(format!("headrace-{number}")).spawn(move || {
+                    runtime.block_on(LocalSet::new().run_until(worker.run(orders, incoming)));
+                })
             });
-            server.threads.push(thread.map_err(failed)?);
+            match started {
+                Ok(thread) => threads.push(thread),
+                Err(error) => {
+                    *held(&server.threads) = threads;
+                    // Dropping it ends those that there are.
+                    return Err(failed(error));
+                }
+            }
         }
+        *held(&server.threads) = threads;
         Ok(server)
+    }
+
+    /// Loads and checks a version, and has it ready to compute on every worker. It is not offered yet.
+    pub fn load(&self, source: Source<'_>) -> Result<Arc<Model>, StartError> {
+        let mut engines: Vec<Box<dyn Engine>> = Vec::with_capacity(self.workers.len());
+        for _ in &self.workers {
+            engines.push(Box::new(self.runtime.session(source.onnx)?));
+        }
+        let Source { name, version, package, .. } = source;
+        let metrics = self.service.catalogue.metrics(name, version);
+        let model = Model::new(name, version, &mut engines, package, self.limits, self.request_rows, metrics)?;
+        self.service.catalogue.count(&model);
+        let ready: Vec<_> = self
+            .workers
+            .iter()
+            .zip(engines)
+            .map(|(worker, engine)| {
+                let (tell, told) = oneshot::channel();
+                // A worker that is not there does not tell, either.
+                let _ = worker.send(Order::Attach(model.seat(engine), tell));
+                told
+            })
+            .collect();
+        for told in ready {
+            told.blocking_recv().map_err(|_| StartError::Stopped)?;
+        }
+        Ok(Arc::new(model))
+    }
+
+    /// Offers an endpoint, instead of the one of the same name if there is one.
+    pub fn offer(&self, endpoint: Endpoint) -> Result<(), StartError> {
+        if self.service.catalogue.offer(endpoint) { Ok(()) } else { Err(StartError::Stopped) }
+    }
+
+    /// Lets clients in. A second time does nothing.
+    pub fn open(&self) {
+        if let (Some(worker), Some(door)) = (self.workers.first(), held(&self.door).take()) {
+            // A worker that has ended lets nobody in.
+            let _ = worker.send(Order::Open(door));
+        }
     }
 
     /// Where it listens.
@@ -159,17 +218,18 @@ impl Server {
         self.address
     }
 
-    /// What it serves.
+    /// Requests answered, rows predicted, requests refused.
     #[must_use]
-    pub fn model(&self) -> &Model {
-        &self.service.model
+    pub fn totals(&self) -> (u64, u64, u64) {
+        self.service.catalogue.totals()
     }
 
     /// Takes no more connections, answers what was asked, and ends; after `patience` whatever is left is dropped.
-    pub fn stop(&mut self, patience: Duration) {
+    pub fn stop(&self, patience: Duration) {
         self.service.draining.store(true, Ordering::Relaxed);
         self.phase.send_replace(Phase::Draining(patience));
-        for thread in self.threads.drain(..) {
+        drop(held(&self.door).take());
+        for thread in held(&self.threads).drain(..) {
             // A worker that panicked has ended as well.
             let _ = thread.join();
         }
@@ -182,7 +242,13 @@ impl Drop for Server {
     }
 }
 
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What is in them is taken out and put in whole.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Takes connections, and hands them out in turn.
+#[derive(Debug)]
 struct Door {
     listener: TcpListener,
     workers: Vec<mpsc::UnboundedSender<Incoming>>,
@@ -247,12 +313,9 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(self, engine: Box<dyn Engine>, mut incoming: mpsc::UnboundedReceiver<Incoming>, door: Option<Door>) {
-        let (number, service) = (self.number, Arc::clone(&self.service));
-        let computing = tokio::task::spawn_local(async move { service.model.scheduler.work(number, engine).await });
-        if let Some(door) = door {
-            tokio::task::spawn_local(door.run(self.phase.clone()));
-        }
+    async fn run(self, mut orders: mpsc::UnboundedReceiver<Order>, mut incoming: mpsc::UnboundedReceiver<Incoming>) {
+        let number = self.number;
+        let mut computing = JoinSet::new();
         let mut connections = JoinSet::new();
         let mut phase = self.phase.clone();
         loop {
@@ -262,8 +325,27 @@ impl Worker {
                     let (service, phase) = (Arc::clone(&self.service), self.phase.clone());
                     connections.spawn_local(connection(service, number, stream, permit, phase));
                 }
+                order = orders.recv() => match order {
+                    Some(Order::Attach(seat, tell)) => {
+                        computing.spawn_local(seat.work(number));
+                        // Who asked for it may have given up.
+                        let _ = tell.send(());
+                    }
+                    Some(Order::Open(door)) => {
+                        tokio::task::spawn_local(door.run(self.phase.clone()));
+                    }
+                    None => break,
+                },
                 Some(_) = connections.join_next() => {}
+                Some(_) = computing.join_next() => {}
                 _ = phase.wait_for(|phase| *phase != Phase::Serving) => break,
+            }
+        }
+        // Nothing more is loaded; but if clients were to be let in, some may be there.
+        orders.close();
+        while let Ok(order) = orders.try_recv() {
+            if let Order::Open(door) = order {
+                tokio::task::spawn_local(door.run(self.phase.clone()));
             }
         }
         let patience = match *self.phase.borrow() {
@@ -281,8 +363,8 @@ impl Worker {
         // Another worker's request may be in this one's hands, so nobody stops computing before all are done.
         drop(self.answers);
         self.answering.closed().await;
-        self.service.model.scheduler.close();
-        let _ = computing.await;
+        self.service.catalogue.close();
+        while computing.join_next().await.is_some() {}
     }
 }
 

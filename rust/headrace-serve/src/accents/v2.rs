@@ -306,17 +306,17 @@ pub fn server(version: &str) -> Vec<u8> {
         .into_bytes()
 }
 
-/// What the model takes and gives.
+/// What a model takes and gives, under the name that it is asked by; `versions` are there.
 #[must_use]
-pub fn metadata(model: &Model) -> Vec<u8> {
+pub fn metadata(name: &str, versions: &[&str], model: &Model) -> Vec<u8> {
     let columns = |columns: &[crate::model::Column]| -> Vec<serde_json::Value> {
         let one = |column: &crate::model::Column| serde_json::json!({ "name": column.name, "datatype": column.datatype, "shape": column.shape });
         columns.iter().map(one).collect()
     };
     let platform = if model.takes_rows() { "headrace_package" } else { "onnxruntime_onnx" };
     serde_json::json!({
-        "name": model.name,
-        "versions": [model.version],
+        "name": name,
+        "versions": versions,
         "platform": platform,
         "inputs": columns(&model.inputs),
         "outputs": columns(&model.outputs),

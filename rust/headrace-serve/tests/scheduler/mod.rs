@@ -28,7 +28,9 @@ fn scheduler(workers: usize, limits: Limits) -> (Arc<Scheduler>, Arc<Metrics>) {
 
 fn start(scheduler: &Arc<Scheduler>, worker: usize, engine: impl Engine + 'static) -> tokio::task::JoinHandle<()> {
     let scheduler = Arc::clone(scheduler);
-    tokio::spawn(async move { scheduler.work(worker, Box::new(engine)).await })
+    tokio::spawn(async move {
+        scheduler.work(worker, Box::new(engine)).await;
+    })
 }
 
 fn doubled(answer: &Answer) -> Vec<f64> {
