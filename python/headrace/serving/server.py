@@ -82,6 +82,8 @@ class Server:
         What may wait for a worker. What comes on top is refused with 503 and `Retry-After`.
     max_rows, max_body_bytes
         Of one request; 413.
+    max_bulk_rows, max_bulk_bytes
+        Of one request that is an Arrow IPC stream; 413.
     max_connections
         Connections that are open at once; others wait until one ends.
     deadline
@@ -121,6 +123,8 @@ class Server:
         max_queue_bytes: int = 256 * 1024 * 1024,
         max_rows: int = 10_000,
         max_body_bytes: int = 8 * 1024 * 1024,
+        max_bulk_rows: int = 1_000_000,
+        max_bulk_bytes: int = 128 * 1024 * 1024,
         max_connections: int = 4096,
         deadline: float = 10.0,
         body_timeout: float = 30.0,
@@ -138,6 +142,8 @@ class Server:
             "max_queue_bytes": max_queue_bytes,
             "max_rows": max_rows,
             "max_body_bytes": max_body_bytes,
+            "max_bulk_rows": max_bulk_rows,
+            "max_bulk_bytes": max_bulk_bytes,
             "max_connections": max_connections,
             "deadline": deadline,
             "body_timeout": body_timeout,

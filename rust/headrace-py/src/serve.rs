@@ -253,6 +253,8 @@ fn read_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Options
         },
         bounds: Bounds {
             body: positive("max_body_bytes")?.get(),
+            bulk: positive("max_bulk_bytes")?.get(),
+            bulk_rows: positive("max_bulk_rows")?.get(),
             arrival: seconds(py, "body_timeout", item(options, "body_timeout")?)?,
             deadline: seconds(py, "deadline", item(options, "deadline")?)?,
         },

@@ -1,5 +1,6 @@
 //! The protocols: bytes to what is computed, and back. What several have in common is here.
 
+pub mod arrow;
 pub mod binary;
 pub mod cells;
 pub mod csv;

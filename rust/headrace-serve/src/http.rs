@@ -22,6 +22,10 @@ use crate::routes::{self, Accent, Found, Route};
 pub struct Bounds {
     /// Bytes of a body.
     pub body: usize,
+    /// Bytes of a body that is an Arrow stream.
+    pub bulk: usize,
+    /// Rows of such a body.
+    pub bulk_rows: usize,
     /// How long a body may take to arrive.
     pub arrival: Duration,
     /// How long a request may wait for its answer.

@@ -12,6 +12,7 @@
 //! - [`seat`]: an engine at work for a version.
 //! - [`accents`]: the protocols, and what they say when something is wrong.
 //! - [`routes`]: which path leads where, and what it takes to be let in.
+//! - [`bulk`]: tables of many rows, piece by piece.
 //! - [`body`], [`predictions`]: what a request for predictions is written in, and its answer.
 //! - [`http`], [`server`]: connections, limits, start and end.
 //! - [`metrics`]: what Prometheus reads.
@@ -19,6 +20,7 @@
 
 pub mod accents;
 pub mod body;
+pub mod bulk;
 pub mod catalogue;
 pub mod engine;
 pub mod error;

@@ -1,5 +1,7 @@
 //! A model as clients see it: columns in, columns out.
 
+mod table;
+
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -234,9 +236,15 @@ impl Model {
 
     /// Tensors, one for each input, in order, as what is computed; checks rows and shapes.
     pub fn tensors(&self, tensors: Vec<Tensor>) -> Result<Inputs, Refusal> {
+        self.check_rows(tensors.first().map_or(0, Tensor::rows))?;
+        self.check_shapes(&tensors)?;
+        Ok(tensors.into())
+    }
+
+    /// Whether the graph takes such tensors.
+    fn check_shapes(&self, tensors: &[Tensor]) -> Result<(), Refusal> {
         let rows = tensors.first().map_or(0, Tensor::rows);
-        self.check_rows(rows)?;
-        for (port, tensor) in self.ports().iter().zip(&tensors) {
+        for (port, tensor) in self.ports().iter().zip(tensors) {
             let name = port.name.escape_debug();
             let fits = port.shape.len() == tensor.shape.len()
                 && port
@@ -252,8 +260,13 @@ impl Model {
                 let found = tensor.rows();
                 return Err(Refusal::Bad(format!("the input '{name}' has {found} rows, the others have {rows}")));
             }
+            if matches!(&tensor.data, Data::Text(texts) if texts.iter().any(|text| text.contains('\0'))) {
+                return Err(Refusal::Bad(format!(
+                    "the input '{name}' holds a NUL, which ONNX Runtime takes in no text"
+                )));
+            }
         }
-        Ok(tensors.into())
+        Ok(())
     }
 
     /// Rows, each a JSON object of raw columns, as what is computed.
@@ -297,6 +310,18 @@ impl Model {
     /// Computes what [`Model::tensors`] or [`Model::features`] gave, or refuses.
     pub async fn predict(&self, worker: usize, inputs: Vec<Tensor>, limit: Duration) -> Result<Vec<Output>, Refusal> {
         let rows = inputs.first().map_or(0, Tensor::rows);
+        let outputs = self.compute(worker, inputs, limit).await?;
+        self.metrics.answered(rows);
+        Ok(outputs)
+    }
+
+    /// The same of a part of a request, which is not counted.
+    pub(crate) async fn compute(
+        &self,
+        worker: usize,
+        inputs: Vec<Tensor>,
+        limit: Duration,
+    ) -> Result<Vec<Output>, Refusal> {
         let receiver = self.scheduler.submit(worker, inputs, limit)?;
         let answer = match tokio::time::timeout(limit, receiver).await {
             Err(_) => return Err(Refusal::Expired(limit)),
@@ -307,7 +332,6 @@ impl Model {
             Work::Graph(_) => answer,
             Work::Package(raw) => raw.labelled(answer)?,
         };
-        self.metrics.answered(rows);
         Ok(self.names.iter().zip(outputs).map(|(name, tensor)| Output { name: Arc::clone(name), tensor }).collect())
     }
 }

@@ -1,11 +1,15 @@
 //! A request for predictions: what it is written in, and what its answer is.
 
+use std::sync::Arc;
+
 use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::{CONTENT_TYPE, HeaderMap, HeaderValue};
+use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 
+use crate::accents::arrow::{self, Table};
 use crate::accents::{self, csv, rows, v2};
 use crate::body;
+use crate::bulk;
 use crate::error::Refusal;
 use crate::http::{JSON, Reply, Service};
 use crate::model::Model;
@@ -21,6 +25,7 @@ const CSV: &str = "text/csv";
 enum Media {
     Json,
     Csv,
+    Arrow,
 }
 
 impl Service {
@@ -28,25 +33,47 @@ impl Service {
     pub(crate) async fn predictions(
         &self,
         worker: usize,
-        model: &Model,
+        model: &Arc<Model>,
         route: Route,
         request: Request<Incoming>,
     ) -> Result<Reply, Refusal> {
         let header = header_length(request.headers())?;
         let media = match route {
             Route::Invocations => media(request.headers().get(CONTENT_TYPE))?,
+            Route::Infer if is_arrow(request.headers()) => Media::Arrow,
             _ => Media::Json,
         };
+        if media == Media::Arrow {
+            return self.table(worker, model, request).await;
+        }
         let body = body::whole(request, self.bounds.body, self.bounds.arrival).await?;
         model.scheduler.admit(self.bounds.deadline)?;
         let inputs = match (route, media) {
             (Route::Infer, _) => return self.infer(worker, model, header, &body).await,
             (Route::Predict, _) => rows::v1(model, &accents::text(model, &body)?)?,
             (_, Media::Csv) => csv::columns(model, &body)?,
-            (_, Media::Json) => rows::mlflow(model, &accents::text(model, &body)?)?,
+            (_, Media::Json | Media::Arrow) => rows::mlflow(model, &accents::text(model, &body)?)?,
         };
         let outputs = model.predict(worker, inputs.tensors, self.bounds.deadline).await?;
         Ok(Reply::json(rows::answer(&outputs)))
+    }
+
+    /// A table of many rows, answered as one, or as JSON where only that is wanted.
+    async fn table(&self, worker: usize, model: &Arc<Model>, request: Request<Incoming>) -> Result<Reply, Refusal> {
+        let json = accepts_json_only(request.headers());
+        let bounds = self.bounds;
+        let body = body::whole(request, bounds.bulk, bounds.arrival).await?;
+        model.scheduler.admit(bounds.deadline)?;
+        let rows = if model.batched { bounds.bulk_rows } else { model.request_rows.min(bounds.bulk_rows) };
+        // What a wrong stream does to its reader ends there.
+        let table = tokio::task::spawn_blocking(move || Table::read(body, rows)).await;
+        let table = table.map_err(|_| Refusal::Bad("the body cannot be read as an Arrow IPC stream".to_owned()))??;
+        let outputs = bulk::predict(model, worker, table, bounds.bulk, bounds.deadline).await?;
+        if json {
+            return Ok(Reply::json(rows::answer(&outputs)));
+        }
+        let answer = arrow::answer(model, &outputs)?;
+        Ok(Reply { content_type: arrow::STREAM, ..Reply::json(answer) })
     }
 
     /// Protocol v2, where the JSON may end before the body does.
@@ -86,6 +113,19 @@ fn header_length(headers: &HeaderMap) -> Result<Option<usize>, Refusal> {
     })
 }
 
+fn is_arrow(headers: &HeaderMap) -> bool {
+    headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().eq_ignore_ascii_case(arrow::STREAM.as_bytes()))
+}
+
+/// Whether an Accept header names JSON, and not Arrow.
+fn accepts_json_only(headers: &HeaderMap) -> bool {
+    let mut names = headers.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok());
+    let (json, stream) = names.by_ref().fold((false, false), |(json, stream), value| {
+        (json || value.contains(JSON), stream || value.contains(arrow::STREAM))
+    });
+    json && !stream
+}
+
 /// `MLflow`'s rule: the type must say what the body is, and in UTF-8.
 fn media(content_type: Option<&HeaderValue>) -> Result<Media, Refusal> {
     let found = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
@@ -97,12 +137,13 @@ fn media(content_type: Option<&HeaderValue>) -> Result<Media, Refusal> {
         })
     });
     if utf8 {
-        for (name, media) in [(JSON, Media::Json), (CSV, Media::Csv)] {
+        for (name, media) in [(JSON, Media::Json), (CSV, Media::Csv), (arrow::STREAM, Media::Arrow)] {
             if kind.eq_ignore_ascii_case(name) {
                 return Ok(media);
             }
         }
     }
     let found = found.escape_debug();
-    Err(Refusal::MediaType(format!("the content type is '{found}', expected {JSON} or {CSV}, in UTF-8")))
+    let stream = arrow::STREAM;
+    Err(Refusal::MediaType(format!("the content type is '{found}', expected {JSON}, {CSV} (in UTF-8) or {stream}")))
 }
