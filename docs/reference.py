@@ -17,7 +17,9 @@ from headrace.cli.main import cli
 from headrace.hooks import specs
 from headrace.hooks.contract import ENGINE_KEYS, describe
 from headrace.hooks.manager import PluginManager
-from headrace.hooks.reference import Port, StageReference, stage_reference
+from headrace.hooks.reference import Port, StageReference, config_keys, stage_reference, trigger_reference
+from headrace.hooks.triggers import check_trigger
+from headrace.loop.policy import LoopPolicy
 from headrace.pipeline.spec import KINDS, PLUGIN_KEYS, PROJECT_KEYS, SHARED_KEYS, STORE_KEYS
 from headrace.testing.hooks import HookConformance, hook_conformance
 from headrace.testing.stage import Refusal, StageConformance, run_stage, stage_conformance
@@ -116,7 +118,7 @@ def hooks_page() -> str:
                 inspect.cleandoc(function.__doc__ or ""),
             ]
     lines.append("## What a register hook is given")
-    for protocol in (specs.StageRegistry, specs.ArtifactRegistry, specs.TransformRegistry):
+    for protocol in (specs.StageRegistry, specs.ArtifactRegistry, specs.TransformRegistry, specs.TriggerRegistry):
         for name, function in _own_functions(protocol):
             title = f"{protocol.__name__}.{name}"
             lines += [
@@ -165,6 +167,15 @@ def stages_page() -> str:
     for entry in entries:
         loaded = manager.stages.load(entry)
         lines += _stage(stage_reference(entry, loaded, describe(loaded), shared=SHARED_KEYS))
+    lines += [
+        "## Triggers",
+        "What makes the loop train again: `[loop.triggers.NAME]`, with `use` where NAME is not that of the trigger.",
+    ]
+    for trigger in manager.triggers.entries():
+        if trigger.distribution == "headrace":
+            found = manager.triggers.load(trigger)
+            reference = trigger_reference(trigger, found, check_trigger(found))
+            lines += [f"### trigger: {trigger.name}", reference.about, _keys(reference)]
     return _joined(lines)
 
 
@@ -174,10 +185,12 @@ def _stage(found: StageReference) -> list[str]:
         f"- gives: {_ports(found.outputs)}",
         f"- cached: {'yes' if found.deterministic else 'never'}",
     ]
+    return [f"## {found.kind}: {found.name}", found.about, "\n".join(about), _keys(found)]
+
+
+def _keys(found: StageReference) -> str:
     keys = [(f"`{key.name}`", _code(key.type), _code(key.default_text), key.meaning) for key in found.config]
-    heading = f"## {found.kind}: {found.name}"
-    table = _table(("key", "type", "default", "meaning"), keys) if keys else "It has no keys of its own."
-    return [heading, found.about, "\n".join(about), table]
+    return _table(("key", "type", "default", "meaning"), keys) if keys else "It has no keys of its own."
 
 
 def _ports(ports: tuple[Port, ...]) -> str:
@@ -211,6 +224,15 @@ def toml_page() -> str:
             lines.append(
                 f"Stages whose config has a key {shared} take it from here where their own table does not set it."
             )
+    loop = [(f"`{k.name}`", _code(k.type), _code(k.default_text), k.meaning) for k in config_keys(LoopPolicy)]
+    lines += [
+        "## [loop]",
+        (
+            "What `headrace loop` may do. Lengths of time are written 30s, 15m, 12h, 7d or 2w, and shown here in "
+            "seconds. The keys of each trigger are in [Built-in stages](stages.md)."
+        ),
+        _table(("key", "type", "default", "meaning"), loop),
+    ]
     kinds = ", ".join(f"`{kind}`" for kind in KINDS)
     lines += [
         f"Kinds that headrace knows: {kinds}. A table with another name says its `kind`.",

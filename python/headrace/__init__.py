@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from headrace.compute.profile import Window as Window
     from headrace.compute.text import HashingVectorizer as HashingVectorizer
     from headrace.hooks.markers import hookimpl as hookimpl
+    from headrace.hooks.triggers import Fired as Fired
+    from headrace.hooks.triggers import Trigger as Trigger
+    from headrace.hooks.triggers import TriggerContext as TriggerContext
     from headrace.project import Project as Project
     from headrace.serving import Server as Server
     from headrace.types import AliasMove as AliasMove
@@ -72,6 +75,7 @@ _WHERE = {
     "Server": "headrace.serving",
     "Window": "headrace.compute.profile",
     "hookimpl": "headrace.hooks.markers",
+    **dict.fromkeys(("Fired", "Trigger", "TriggerContext"), "headrace.hooks.triggers"),
     **dict.fromkeys(
         (
             "AliasMove",

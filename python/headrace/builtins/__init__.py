@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     class _ArtifactRegistry(Protocol):
         def add(self, type_name: str, target: str) -> None: ...
 
+    class _TriggerRegistry(Protocol):
+        def add(self, name: str, target: str) -> None: ...
+
 
 @hookimpl
 def headrace_stages(registry: _Registry) -> None:
@@ -52,3 +55,12 @@ def headrace_artifacts(registry: _ArtifactRegistry) -> None:
     registry.add("profile", "headrace:Profile")
     registry.add("drift-report", "headrace:DriftReport")
     registry.add("drift-windows", "headrace.compute.drift:DriftWindows")
+
+
+@hookimpl
+def headrace_triggers(registry: _TriggerRegistry) -> None:
+    """What makes the loop train again."""
+    registry.add("new_data", "headrace.builtins.trigger.new_data:NewDataTrigger")
+    registry.add("schedule", "headrace.builtins.trigger.schedule:ScheduleTrigger")
+    registry.add("drift", "headrace.builtins.trigger.drift:DriftTrigger")
+    registry.add("performance", "headrace.builtins.trigger.performance:PerformanceTrigger")

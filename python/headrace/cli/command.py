@@ -65,13 +65,19 @@ class Group(click.Group):
 
     command_class = Command
 
-    def __init__(self, *args: Any, examples: Sequence[str] = (), **kwargs: Any) -> None:
+    def __init__(
+        self, *args: Any, examples: Sequence[str] = (), keys: Mapping[str, str] | None = None, **kwargs: Any
+    ) -> None:
         super().__init__(*args, **kwargs)
         self.examples = tuple(examples)
+        self.keys = dict(keys or {})
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Examples as a section."""
+        """JSON keys of a group that does something by itself, and examples, each as a section."""
         super().format_epilog(ctx, formatter)
+        if self.keys:
+            with formatter.section("Keys of the JSON document"):
+                formatter.write_dl(list(self.keys.items()))
         _write_examples(formatter, self.examples)
 
 

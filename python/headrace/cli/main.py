@@ -38,6 +38,12 @@ _SECTIONS = {
         "profile": Lazy("headrace.cli.drift:profile", "Write what the columns of DATA look like, in few bytes."),
         "drift": Lazy("headrace.cli.drift:drift", "Say which columns of LIVE changed since REF."),
     },
+    "Close the loop": {
+        "loop": Lazy("headrace.cli.loop:loop", "Watch, decide, train, compare, promote or keep, by itself."),
+        "status": Lazy("headrace.cli.status:status", "Show what the loop does, what keeps it, what it did last."),
+        "timeline": Lazy("headrace.cli.status:timeline", "Show everything that the loop decided and did."),
+        "audit": Lazy("headrace.cli.status:audit", "Check that the log of the loop is as it was written."),
+    },
     "Keep": {
         "models": Lazy("headrace.cli.models:models", "List, show, promote and roll back model versions."),
         "store": Lazy("headrace.cli.store:store", "Check, clean and merge the store."),

@@ -188,6 +188,24 @@ def promote(*, ref: str, alias: str, why: str, project_dir: str, env: str | None
 
 
 @models.command(
+    short_help="Let the loop promote a version.",
+    examples=["headrace models approve flights@7", 'headrace models approve flights@7 --reason "checked"'],
+)
+@click.argument("ref", metavar="REF")
+@click.option("--reject", is_flag=True, help="Say no instead: the version is not promoted.")
+@click.option("--reason", default="", help="Why: goes into the log.")
+@project_option
+def approve(*, ref: str, reject: bool, reason: str, project_dir: str, env: str | None) -> None:
+    """Let the loop promote the version that it waits with (`promote = "wait"` in [loop]), when it looks next."""
+    from headrace.project import Project
+    from headrace.project.looping import approve as say
+
+    with Project(project_dir, env=env) as project:
+        entry = say(project, ref, "rejected" if reject else "approved", reason)
+    click.echo(f"{entry.kind}: version {entry.body['version']}; the loop takes it up when it looks next")
+
+
+@models.command(
     short_help="Let an alias go back to the version before.",
     examples=['headrace models rollback flights --why "late arrivals are up"'],
     keys={"move": _MOVE},

@@ -13,7 +13,7 @@ from headrace.hooks.discovery import EntryPoint, PluginProblem, check_target, lo
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    _AnyEntry: TypeAlias = "StageEntry | ArtifactEntry | TransformEntry"
+    _AnyEntry: TypeAlias = "StageEntry | ArtifactEntry | TransformEntry | TriggerEntry"
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 NAME_RULE = "Use at most 64 lower-case letters, digits, '-' and '_', a letter first."
@@ -65,13 +65,28 @@ class TransformEntry:
         return f"transform {self.name} of {self.distribution} {self.version}".rstrip()
 
 
+@dataclass(frozen=True)
+class TriggerEntry:
+    """A registered trigger; `target` is `"module:Class"`, not yet imported."""
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"trigger {self.name} of {self.distribution} {self.version}".rstrip()
+
+
 def is_name(name: object) -> bool:
-    """Whether stages, kinds, artifact types and transforms may be called so."""
+    """Whether stages, kinds, artifact types, transforms and triggers may be called so."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
 def check_name(what: str, name: object) -> str:
-    """Return `name` if stages, kinds, artifact types and transforms may be called so; else raise `PluginError`."""
+    """Return `name` if what a plugin registers may be called so; else raise `PluginError`."""
     if isinstance(name, str) and is_name(name):
         return name
     msg = f"{name!r} cannot be the name of {what}"
@@ -128,6 +143,22 @@ class TransformClaims:
         self.entries[name] = TransformEntry(name, check_target(target), plugin.distribution, plugin.version)
 
 
+class TriggerClaims:
+    """What one plugin's `headrace_triggers` is given."""
+
+    def __init__(self, plugin: EntryPoint) -> None:
+        self._plugin = plugin
+        self.entries: dict[str, TriggerEntry] = {}
+
+    def add(self, name: str, target: str) -> None:
+        """See `headrace.hooks.specs.TriggerRegistry.add`. `PluginError` for a bad or repeated name."""
+        if check_name("a trigger", name) in self.entries:
+            msg = f"the trigger {name} is registered twice by the same plugin"
+            raise PluginError(msg, hint="Register each name once.")
+        plugin = self._plugin
+        self.entries[name] = TriggerEntry(name, check_target(target), plugin.distribution, plugin.version)
+
+
 class StageCatalog:
     """Stage implementations by kind and name. Built by `PluginManager`; immutable."""
 
@@ -176,7 +207,7 @@ class StageCatalog:
         return load_class(entry.target, owner=entry.label)
 
 
-Entry = TypeVar("Entry", bound=ArtifactEntry | TransformEntry)
+Entry = TypeVar("Entry", bound=ArtifactEntry | TransformEntry | TriggerEntry)
 
 
 class _Catalog(Generic[Entry]):
@@ -237,6 +268,16 @@ class TransformCatalog(_Catalog[TransformEntry]):
         return load_class(entry.target, owner=entry.label)
 
 
+class TriggerCatalog(_Catalog[TriggerEntry]):
+    """Triggers by name. Built by `PluginManager`; immutable."""
+
+    noun = "trigger"
+
+    def load(self, entry: TriggerEntry) -> type:
+        """Import the class. Raises `PluginError` with the cause chained."""
+        return load_class(entry.target, owner=entry.label)
+
+
 def nearest(wrong: str, right: Iterable[str]) -> str:
     """A hint with the names nearest to `wrong`, or all of them where none is near."""
     names = sorted(right)
@@ -247,13 +288,14 @@ def nearest(wrong: str, right: Iterable[str]) -> str:
 
 
 def conflict_problems(
-    stages: StageCatalog, artifacts: ArtifactCatalog, transforms: TransformCatalog
+    stages: StageCatalog, artifacts: ArtifactCatalog, transforms: TransformCatalog, triggers: TriggerCatalog
 ) -> list[PluginProblem]:
     """One problem for each name that is claimed more than once, under the later claimant."""
     named: list[tuple[str, Sequence[_AnyEntry]]] = []
     named += [(f"the stage {c[0].kind}:{c[0].name}", c) for c in stages.conflicts()]
     named += [(f"the artifact type {name!r}", claims) for name, claims in artifacts.conflicts().items()]
     named += [(f"the transform {name!r}", claims) for name, claims in transforms.conflicts().items()]
+    named += [(f"the trigger {name!r}", claims) for name, claims in triggers.conflicts().items()]
     return [
         PluginProblem(claims[-1].distribution, "", "conflict", f"{what} is registered by {_owners(claims)}")
         for what, claims in named

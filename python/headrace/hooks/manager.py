@@ -24,6 +24,9 @@ from headrace.hooks.catalog import (
     TransformCatalog,
     TransformClaims,
     TransformEntry,
+    TriggerCatalog,
+    TriggerClaims,
+    TriggerEntry,
     conflict_problems,
     nearest,
 )
@@ -82,9 +85,11 @@ class PluginManager:
         self._stage_claims: dict[tuple[str, str], list[StageEntry]] = {}
         self._artifact_claims: dict[str, list[ArtifactEntry]] = {}
         self._transform_claims: dict[str, list[TransformEntry]] = {}
+        self._trigger_claims: dict[str, list[TriggerEntry]] = {}
         self.stages = StageCatalog({})
         self.artifacts = ArtifactCatalog({})
         self.transforms = TransformCatalog({})
+        self.triggers = TriggerCatalog({})
 
     @classmethod
     def discover(cls, *, disabled: Iterable[str] = (), extra: Iterable[object] = ()) -> PluginManager:
@@ -220,10 +225,12 @@ class PluginManager:
         """Ask the plugin what it adds; all of it counts, or nothing."""
         point = self._points[key]
         stages, artifacts, transforms = StageClaims(point), ArtifactClaims(point), TransformClaims(point)
+        triggers = TriggerClaims(point)
         for hook, registry in (
             ("headrace_stages", stages),
             ("headrace_artifacts", artifacts),
             ("headrace_transforms", transforms),
+            ("headrace_triggers", triggers),
         ):
             for impl in self._implementations(hook):
                 if impl.plugin_name == key:
@@ -234,13 +241,16 @@ class PluginManager:
             self._artifact_claims.setdefault(type_name, []).append(artifact)
         for name, transform in transforms.entries.items():
             self._transform_claims.setdefault(name, []).append(transform)
+        for name, trigger in triggers.entries.items():
+            self._trigger_claims.setdefault(name, []).append(trigger)
 
     def _build(self) -> None:
         broken = sorted({info.distribution for info in self._plugins if info.status == "broken"})
         self.stages = StageCatalog(self._stage_claims, broken)
         self.artifacts = ArtifactCatalog(self._artifact_claims, broken)
         self.transforms = TransformCatalog(self._transform_claims, broken)
-        self._problems.extend(conflict_problems(self.stages, self.artifacts, self.transforms))
+        self.triggers = TriggerCatalog(self._trigger_claims, broken)
+        self._problems.extend(conflict_problems(self.stages, self.artifacts, self.transforms, self.triggers))
 
 
 def _explain(error: BaseException) -> str:

@@ -17,11 +17,13 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
-    from headrace.hooks.catalog import StageEntry, TransformEntry
+    from headrace.hooks.catalog import StageEntry, TransformEntry, TriggerEntry
     from headrace.hooks.contract import StageContract
 
 TRANSFORM = "transform"
 """What stands in the place of a kind where a transform is meant: `transform:holidays`."""
+TRIGGER = "trigger"
+"""The same for triggers of the loop: `trigger:schedule`."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,9 @@ def stage_reference(
     )
 
 
-def transform_reference(entry: TransformEntry, transform_class: type, config: type[BaseModel]) -> StageReference:
+def transform_reference(
+    entry: TransformEntry | TriggerEntry, transform_class: type, config: type[BaseModel]
+) -> StageReference:
     """Read the reference of a transform: as of a stage of the kind `transform`, without inputs and outputs."""
     return StageReference(
         kind=TRANSFORM,
@@ -110,6 +114,11 @@ def transform_reference(entry: TransformEntry, transform_class: type, config: ty
         outputs=(),
         config=config_keys(config),
     )
+
+
+def trigger_reference(entry: TriggerEntry, trigger_class: type, config: type[BaseModel]) -> StageReference:
+    """Read the reference of a trigger, as `transform_reference` does."""
+    return replace(transform_reference(entry, trigger_class, config), kind=TRIGGER)
 
 
 def type_name_of(artifact_class: type) -> str:

@@ -42,6 +42,13 @@ class TransformRegistry(Protocol):
         """Register the transform `name`; `target` is `"module:Class"`, imported on first use."""
 
 
+class TriggerRegistry(Protocol):
+    """What `headrace_triggers` is given."""
+
+    def add(self, name: str, target: str) -> None:
+        """Register the trigger `name`; `target` is `"module:Class"`, imported on first use."""
+
+
 class Registration:
     """What a plugin adds."""
 
@@ -62,6 +69,14 @@ class Registration:
         """*register*. Add transforms: columns that only Python can compute, made alike in training and in serving.
 
         `[[features.transforms]]` names them; see `headrace.Transform`. Runs and fails as `headrace_stages`.
+        """
+
+    @hookspec
+    def headrace_triggers(self, registry: TriggerRegistry) -> None:
+        """*register*. Add triggers: what makes the loop train again.
+
+        `[loop.triggers.NAME]` names them; see `headrace.Trigger`. Runs and fails as `headrace_stages`; one that raises
+        while it looks is recorded as a problem of the loop, and the others are asked all the same.
         """
 
 

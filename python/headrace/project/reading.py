@@ -15,7 +15,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
 
+    import polars as pl
+
     from headrace.compute.dataset import Dataset
+    from headrace.pipeline.graph import Node
     from headrace.project import Project
 
 _KIND, _USE = "ingest", "files"
@@ -71,15 +74,24 @@ def _config(project: Project) -> dict[str, Any]:
     return {}
 
 
+def ingested(project: Project, node: Node) -> pl.DataFrame:
+    """The rows that a stage of the project's pipeline gives which takes none."""
+    return _given(project, node.implementation, node.config, project.spec.project_dir).frame()
+
+
 def _read(project: Project, file: Path, config: Mapping[str, Any]) -> Dataset:
     catalog = project.plugins.stages
     stage: Any = catalog.load(catalog.entry(_KIND, _USE))
+    return _given(project, stage, stage.Config(path=file.name, **config), file.parent.resolve())
+
+
+def _given(project: Project, stage: Any, config: Any, folder: Path) -> Dataset:
     with tempfile.TemporaryDirectory(prefix="headrace-read-") as scratch:
         context = Context(
             seed=project.spec.seed,
             threads=project.spec.threads or 1,
             project=project.spec.name,
-            project_dir=file.parent.resolve(),
+            project_dir=folder,
             run_id="read",
             stage="read",
             workdir=Path(scratch),
@@ -88,7 +100,8 @@ def _read(project: Project, file: Path, config: Mapping[str, Any]) -> Dataset:
             emit=_unheard,
             cancelled=threading.Event(),
         )
-        data: Dataset = stage(stage.Config(path=file.name, **config)).run(context).data
+        given = stage(config).run(context)
+        data: Dataset = getattr(given, "data", given)
         return data
 
 

@@ -1,0 +1,1 @@
+"""What makes the loop train again."""

@@ -1,0 +1,95 @@
+"""`trigger: performance`: the champion is worse on live rows, whose labels are known by now, than it was promised."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from typing import TYPE_CHECKING
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+
+from headrace import Fired, Predictor, TriggerContext, metrics
+
+if TYPE_CHECKING:
+    from headrace import PackageView
+
+
+class PerformanceTrigger:
+    """Measures the champion on labelled live rows since the last run, and compares with a bound.
+
+    The bound is `bound`, or else `worse_by` beyond the value that the champion had on its test rows (beyond the worse
+    end of that value's interval, so that a lucky test is no reason to train). It fires when the whole bootstrap
+    interval of the live value, at `level`, is beyond the bound.
+    """
+
+    class Config(BaseModel):
+        """Settings of `trigger:performance`."""
+
+        model_config = ConfigDict(extra="forbid", frozen=True)
+
+        metric: str | None = Field(default=None, description="Default: the metric that the champion was judged by.")
+        bound: float | None = Field(default=None, description="The worst value that is accepted.")
+        worse_by: float = Field(default=0.05, ge=0, description="Without `bound`: a share of the champion's own value.")
+        days: float = Field(default=28.0, gt=0, description="Rows of the last so many days, after the last run.")
+        min_rows: int = Field(default=100, ge=10, description="With fewer labelled rows it is not looked.")
+        level: float = Field(default=0.99, gt=0.5, lt=1, description="How sure.")
+        replicates: int = Field(default=300, ge=100, description="Bootstrap replicates.")
+
+        @field_validator("metric")
+        @classmethod
+        def _known(cls, metric: str | None) -> str | None:
+            if metric is not None and metric not in metrics.METRICS:
+                raise ValueError(f"'{metric}' is not a metric; known are {', '.join(metrics.METRICS)}")
+            return metric
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    def check(self, ctx: TriggerContext) -> Fired | None:
+        """Predict the labelled rows, resample, compare."""
+        config = self.config
+        if ctx.live is None or ctx.champion is None:
+            return None
+        frame = ctx.live.rows(max(ctx.since, ctx.now - dt.timedelta(days=config.days)), ctx.now)
+        frame = frame.filter(frame[ctx.live.target].is_not_null())
+        if frame.height < config.min_rows:
+            return None
+        name = config.metric or str(ctx.champion.manifest["about"]["primary"]["metric"])
+        bound = config.bound if config.bound is not None else _bound(ctx.champion, name, config.worse_by)
+        predictor = Predictor.from_package(ctx.champion, threads=ctx.threads, transforms=ctx.transforms)
+        truth = predictor.plan.encode_target(frame, strict=False)
+        known = truth.is_not_null()
+        frame, truth = frame.filter(known), truth.filter(known)
+        if bound is None or frame.height < config.min_rows:
+            return None
+        scored = metrics.Scored(predictor.plan.task, truth.to_numpy(), predictor.scores(frame))
+        draws = metrics.replicate(
+            [scored], [name], metrics.Resampling(frame.height, replicates=config.replicates, seed=[11, frame.height])
+        )
+        value = metrics.measure(scored, name)
+        interval = metrics.percentile(draws[:, 0, 0], 2 * config.level - 1)
+        if isinstance(value, metrics.Undefined) or isinstance(interval, metrics.Undefined):
+            return None
+        best = {"higher": interval.high, "lower": interval.low}.get(metrics.METRICS[name].better)
+        if best is None:
+            best = min(abs(interval.low), abs(interval.high)) if interval.low * interval.high > 0 else 0.0
+        if not float(metrics.gain(name, bound, best)) > 0:
+            return None
+        title = metrics.METRICS[name].title
+        why = f"{title} of version {ctx.champion.version.number} is {value:.4g} on {frame.height:,} labelled rows"
+        evidence: dict[str, str | float] = {"metric": name, "value": float(value), "bound": bound, "rows": frame.height}
+        evidence |= {"low": interval.low, "high": interval.high}
+        return Fired(f"{why}; {bound:.4g} is the bound", evidence)
+
+
+def _bound(package: PackageView, name: str, worse_by: float) -> float | None:
+    """What the champion had on its test rows, at the worse end of the interval, made worse by a share of it."""
+    found = json.loads(package.read("metrics.json"))["metrics"].get(name)
+    if not found or found.get("value") is None:
+        return None
+    better = metrics.METRICS[name].better
+    if better == "zero":
+        return None
+    end = found.get("low" if better == "higher" else "high")
+    start = float(found["value"] if end is None else end)
+    return start - abs(start) * worse_by if better == "higher" else start + abs(start) * worse_by

@@ -1,0 +1,154 @@
+"""`headrace status`, `headrace timeline`, `headrace audit verify`."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from headrace.cli.command import Command, Group
+from headrace.cli.options import json_option, project_option
+from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, iso, moment
+from headrace.errors import StoreError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.store.loops import LogEntry
+
+
+@click.command(
+    cls=Command,
+    examples=["headrace status", "headrace status --json"],
+    keys={
+        "project, model, champion, champion_since": "what serves, and since when",
+        "doing, cycle, working_on": "what the loop is about, in which cycle, on which host (null: no process runs)",
+        "paused, asked_for, held, problems": "what keeps it, what persons asked for, what it cannot tell",
+        "budget, budget_left, cooldown_until": "what it may still do",
+        "clock_behind": "by how many seconds the clock is behind the log; null: it is not",
+        "triggers, entries, last": "what it is asked by, how long the log is, and its last entries",
+    },
+)
+@project_option
+@json_option
+def status(*, project_dir: str, env: str | None, as_json: bool) -> None:
+    """Show on one screen what the loop does, what keeps it, and what it did last."""
+    from headrace.project import Project
+    from headrace.project.looping import status_document
+
+    with Project(project_dir, env=env) as project:
+        found = status_document(project)
+    if as_json:
+        for key in ("champion_since", "cooldown_until"):
+            found[key] = iso(found[key])
+        found["last"] = [_for_machines(entry) for entry in found["last"]]
+        echo_json(found)
+        return
+    champion = f"version {found['champion']} since {moment(found['champion_since'])}" if found["champion"] else "none"
+    held = found["held"]
+    pairs: list[tuple[str, Any]] = [
+        ("model", found["model"]),
+        ("champion", champion),
+        (
+            "the loop",
+            found["doing"] + (f" on {found['working_on']}" if found["working_on"] else "; no process runs it"),
+        ),
+        ("paused", found["paused"] and f"yes: {found['paused']}"),
+        ("held", held and held["why"]),
+        ("asked for", "; ".join(reason or "by hand" for reason in found["asked_for"]) or None),
+        ("problems", "; ".join(found["problems"]) or None),
+        ("runs left", f"{found['budget_left']} of {found['budget']} within seven days"),
+        ("cooldown", found["cooldown_until"] and f"until {moment(found['cooldown_until'])}"),
+        ("clock", found["clock_behind"] and f"{found['clock_behind']:.0f} s behind the log: was it set back?"),
+        ("triggers", ", ".join(found["triggers"]) or "none"),
+    ]
+    echo_pairs([(name, value) for name, value in pairs if value])
+    if found["last"]:
+        click.echo()
+        rows = [(moment(entry["at"]), entry["kind"], entry["what"]) for entry in found["last"]]
+        echo_table([Column("when"), Column("what"), Column("why")], rows)
+
+
+@click.command(
+    cls=Command,
+    examples=["headrace timeline", "headrace timeline --since 2026-11-01 --json"],
+    keys={"entries": "each: seq, at, kind, who, what, body (the evidence), hash; oldest first"},
+)
+@click.option("--since", metavar="DATE", help="From this day on, in UTC, as 2026-11-01.")
+@project_option
+@json_option
+def timeline(*, since: str | None, project_dir: str, env: str | None, as_json: bool) -> None:
+    """Show everything that the loop decided and did, and what persons told it, oldest first."""
+    from headrace.loop.report import entry_document
+    from headrace.loop.report import since as from_then
+    from headrace.project import Project
+
+    with Project(project_dir, env=env) as project:
+        found = from_then(project.store_to_read.loops.entries(project.spec.name), _day(since))
+    if as_json:
+        echo_json({"entries": [_for_machines(entry_document(entry)) for entry in found]})
+        return
+    if not found:
+        click.echo("nothing yet; `headrace loop --once` makes the first entry")
+        return
+    _table(found)
+
+
+@click.group(cls=Group, examples=["headrace audit verify"])
+def audit() -> None:
+    """Check the log of the loop."""
+
+
+@audit.command(
+    short_help="Compute the chain of the log anew.",
+    examples=["headrace audit verify", "headrace audit verify --head 5f0c..."],
+    keys={"ok, entries, head": "whether the chain holds, how long it is, its last hash", "problems": "what is wrong"},
+)
+@click.option("--head", metavar="HASH", help="A head that was kept elsewhere: it must be in the chain.")
+@project_option
+@json_option
+def verify(*, head: str | None, project_dir: str, env: str | None, as_json: bool) -> None:
+    """Compute the chain of the log anew: each entry has the SHA-256 of the one before and of itself.
+
+    It shows what was changed, taken out or put in. A log that was written anew as a whole is only found by comparing
+    with a head that was kept elsewhere: keep the one that is printed. Exits with 5 if anything is wrong.
+    """
+    from headrace.project import Project
+
+    with Project(project_dir, env=env) as project:
+        loops, name = project.store_to_read.loops, project.spec.name
+        found = loops.verify(name)
+        known = head is None or any(entry.hash.startswith(head) for entry in loops.entries(name))
+    problems = [*found.problems, *([] if known else [f"no entry has the hash {head}"])]
+    if as_json:
+        echo_json({"ok": not problems, "entries": found.entries, "head": found.head, "problems": problems})
+    if problems:
+        raise StoreError(
+            f"the log of {name!r} was tampered with or is damaged: {problems[0]}",
+            place="loop_log",
+            hint="Restore the database from a copy, and find out who can write to it.",
+        )
+    if not as_json:
+        click.echo(f"{found.entries} entries, all as they were written; the head is {found.head}")
+
+
+def _day(text: str | None) -> float | None:
+    if text is None:
+        return None
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"{text!r} is no date; write 2026-11-01") from None
+    return (found if found.tzinfo else found.replace(tzinfo=dt.UTC)).timestamp()
+
+
+def _table(entries: Sequence[LogEntry]) -> None:
+    from headrace.loop.report import sentence
+
+    rows = [(entry.seq, moment(entry.at), entry.kind, sentence(entry)) for entry in entries]
+    echo_table([Column("#", "right"), Column("when"), Column("what"), Column("why")], rows)
+
+
+def _for_machines(entry: dict[str, Any]) -> dict[str, Any]:
+    return {**entry, "at": iso(entry["at"])}

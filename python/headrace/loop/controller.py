@@ -1,0 +1,392 @@
+"""The controller: one step after the other, each written down before and after, so that any of them can be the last.
+
+A step that acts is begun by an entry and ended by another; what lies between can be done again. To train: the rows are
+in a file that the decision names by its hash, so the pipeline gives the same version again. To move an alias: only from
+the version that the entry names, and not where it is already.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+from headrace.errors import AliasConflictError, HeadraceError
+from headrace.loop import state as words
+from headrace.loop.clock import moment
+from headrace.loop.data import assemble, keep, window_start
+from headrace.loop.judging import judge
+from headrace.loop.policy import WEEK
+from headrace.loop.state import Cycle, State, fold
+from headrace.registry.names import CHAMPION
+from headrace.types import ModelVersion
+
+if TYPE_CHECKING:
+    import datetime as dt
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from headrace.hooks.triggers import Fired
+    from headrace.loop.clock import Clock
+    from headrace.loop.live import Live
+    from headrace.loop.policy import Columns, LoopPolicy
+    from headrace.registry import Registry
+    from headrace.store.loops import LogEntry, LoopLease, Loops
+    from headrace.types import PackageView, TransformSource
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a run gave. `compared`: the champion that the gate looked at; `gate`: the digest of its report."""
+
+    run: str
+    status: str
+    version: int | None = None
+    package: str | None = None
+    passed: bool = False
+    compared: int | None = None
+    gate: str | None = None
+    why: str = ""
+
+
+class Workshop(Protocol):
+    """Where the project's rows come from, and where models are made."""
+
+    def base(self) -> pl.DataFrame:
+        """The project's own rows, as its ingest stage gives them."""
+
+    def inputs(self) -> str:
+        """A fingerprint of the project's own input files."""
+
+    def train(self, data: Path | None, *, why: str) -> Trained:
+        """Run the pipeline, on the rows of a file or else on the project's own; promote nothing."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which project, and in which store: `folder` is where rows of runs are kept."""
+
+    project: str
+    model: str
+    folder: Path
+    loops: Loops
+    registry: Registry
+
+
+@dataclass
+class Context:
+    """Implements `headrace.TriggerContext`."""
+
+    now: dt.datetime
+    since: dt.datetime
+    champion: PackageView | None
+    live: Live | None
+    new_labels: int
+    inputs: str
+    inputs_seen: str | None
+    transforms: TransformSource
+    threads: int
+
+
+@dataclass
+class Controller:
+    """The loop of one project, while this process has its lease."""
+
+    place: Place
+    policy: LoopPolicy
+    columns: Columns | None
+    live: Live | None
+    triggers: Mapping[str, Any]
+    workshop: Workshop
+    clock: Clock
+    transforms: TransformSource
+    lease: LoopLease | None = None
+    who: str = "headrace loop"
+    threads: int = 1
+    told: Callable[[LogEntry], object] = field(default=lambda _entry: None)
+    _state: State = field(default_factory=State)
+    _quiet: tuple[Any, ...] | None = None
+
+    # --- looking and going on -------------------------------------------------------------------------------------
+
+    @property
+    def state(self) -> State:
+        """Where the loop stands, with what others have written meanwhile."""
+        self._state = fold(self.place.loops.entries(self.place.project, after=self._state.seq), self._state)
+        return self._state
+
+    def now(self) -> float:
+        """The clock's time, but never before the last entry: a clock that was set back repeats nothing."""
+        return max(self.clock.now(), self._state.last_at)
+
+    def once(self) -> list[LogEntry]:
+        """Go on until there is nothing to do; returns what was written."""
+        written: list[LogEntry] = []
+        if self.state.begun_at is None:
+            written.append(self._write(words.BEGUN, {"policy": self.policy.model_dump(mode="json")}))
+        while (entry := self._step()) is not None:
+            written.append(entry)
+            if entry.kind in (words.HELD, words.PROBLEM):
+                break
+        return written
+
+    def look(self) -> list[LogEntry]:
+        """As `once`, but it does not even look where nothing came in since it last found nothing to do."""
+        seen = self._signature()
+        if seen == self._quiet and self.clock.now() < self.due():
+            return []
+        written = self.once()
+        self._quiet = self._signature() if not written else None
+        return written
+
+    def due(self) -> float:
+        """When there is something to do at the latest, should nothing come in: seconds since the epoch."""
+        state = self.state
+        found = [self.now() + max(self.policy.every, WEEK)]
+        since = moment(self._since(state))
+        for trigger in self.triggers.values():
+            when = trigger.due(since) if hasattr(trigger, "due") else None
+            if when is not None:
+                found.append(when.timestamp())
+        if state.phase == "watch" and state.cycle is not None and state.cycle.promoted_at is not None:
+            found.append(state.cycle.promoted_at + self.policy.watch.length)
+        if state.held is not None and state.held.get("until") is not None:
+            found.append(float(state.held["until"]))
+        return min(found)
+
+    def _signature(self) -> tuple[Any, ...]:
+        state = self.state
+        return (state.seq, self.live.stamp() if self.live else None, self.workshop.inputs(), self._champion_number())
+
+    def _step(self) -> LogEntry | None:
+        state = self.state
+        if state.paused is not None:
+            return None
+        cycle = state.cycle
+        match state.phase:
+            case "train" if cycle is not None:
+                return self._train(cycle)
+            case "judge" if cycle is not None:
+                return self._judge(cycle, state)
+            case "promote" if cycle is not None:
+                return self._promote(cycle)
+            case "wait" if cycle is not None and cycle.version in state.approved:
+                return self._begin_promotion(cycle)
+            case "wait" if cycle is not None and cycle.version in state.rejected:
+                return self._end(cycle, "rejected", "a person said no")
+            case "watch" if cycle is not None:
+                return self._watch(cycle)
+            case "roll back" if cycle is not None:
+                return self._roll_back(cycle)
+        return self._decide(state)
+
+    # --- deciding -------------------------------------------------------------------------------------------------
+
+    def _decide(self, state: State) -> LogEntry | None:
+        now = self.now()
+        context = self._context(state, now)
+        fired, problem = self._ask(context, state)
+        if problem is not None:
+            return problem
+        reasons = [{"trigger": name, "why": f.why, "evidence": dict(f.evidence)} for name, f in fired.items()]
+        reasons += [
+            {"trigger": "manual", "why": why or "asked for by hand", "evidence": {}} for _, why in state.requests
+        ]
+        if context.champion is None and not state.decided:
+            reasons.append({"trigger": "first", "why": "there is no champion yet", "evidence": {}})
+        if not reasons:
+            return None
+        against = self._against(state, context, now)
+        if against is not None:
+            return self._hold(state, reasons, *against)
+        data, against = self._data(now, context)
+        if against is not None:
+            return self._hold(state, reasons, *against)
+        if state.phase == "wait" and state.cycle is not None:
+            return self._end(state.cycle, "superseded", "a new run was decided before anybody approved of it")
+        body = {
+            "cycle": state.cycles + 1,
+            "reasons": reasons,
+            "requests": [seq for seq, _ in state.requests],
+            "data": data,
+            "champion": self._champion_number(),
+        }
+        return self._write(words.DECIDED, body)
+
+    def _ask(self, context: Context, state: State) -> tuple[dict[str, Fired], LogEntry | None]:
+        """What fired; one that raises is written down once, and the others are asked all the same."""
+        fired: dict[str, Fired] = {}
+        failed: list[tuple[str, Exception]] = []
+        for name, trigger in self.triggers.items():
+            try:
+                found = trigger.check(context)
+            except Exception as error:  # noqa: BLE001  # a stranger's code; what it raised is recorded
+                failed.append((name, error))
+            else:
+                if found is not None:
+                    fired[name] = found
+        for name, raised in failed:
+            said = raised.message if isinstance(raised, HeadraceError) else f"{type(raised).__name__}: {raised}"
+            key = f"{name}: {said}"
+            if key not in state.problems and not fired:
+                return fired, self._write(words.PROBLEM, {"key": key, "trigger": name, "error": said})
+        return fired, None
+
+    def _against(self, state: State, context: Context, now: float) -> tuple[str, str, float | None] | None:
+        """What speaks against a run: which rule, why, and until when."""
+        policy, by_hand = self.policy, bool(state.requests)
+        if policy.dry_run:
+            return "dry run", "`dry_run` is set: nothing is done", None
+        if state.resting_from is not None and now < state.resting_from + policy.cooldown and not by_hand:
+            until = state.resting_from + policy.cooldown
+            return (
+                "cooldown",
+                f"the last run or roll back is too recent: not before {moment(until):%Y-%m-%d %H:%M} UTC",
+                until,
+            )
+        lately = [at for at in state.decided if at > now - WEEK]
+        if len(lately) >= policy.budget:
+            free = lately[-policy.budget] + WEEK if policy.budget else None
+            return "budget", f"{len(lately)} of {policy.budget} runs within seven days are used up", free
+        if self.live is not None and context.new_labels < policy.min_rows and not by_hand and context.champion:
+            found = f"{context.new_labels} labelled rows came in since the last run"
+            return "labels", f"{found}, and `min_rows` is {policy.min_rows}", None
+        return None
+
+    def _hold(
+        self, state: State, reasons: Sequence[Mapping[str, Any]], rule: str, why: str, until: float | None
+    ) -> LogEntry | None:
+        """Say once that nothing is done, not each time that it is looked."""
+        triggers = sorted({str(reason["trigger"]) for reason in reasons})
+        if state.held is not None and (state.held["rule"], state.held["triggers"]) == (rule, triggers):
+            return None
+        return self._write(
+            words.HELD, {"rule": rule, "why": why, "until": until, "triggers": triggers, "reasons": reasons}
+        )
+
+    def _context(self, state: State, now: float) -> Context:
+        since = moment(self._since(state))
+        labelled = self.live.labelled(None, moment(now)).height if self.live else 0
+        return Context(
+            now=moment(now),
+            since=since,
+            champion=self.place.registry.champion(self.place.model),
+            live=self.live,
+            new_labels=labelled - int(state.last_data.get("labelled", 0)),
+            inputs=self.workshop.inputs(),
+            inputs_seen=state.last_data.get("inputs"),
+            transforms=self.transforms,
+            threads=self.threads,
+        )
+
+    def _since(self, state: State) -> float:
+        began = state.begun_at if state.begun_at is not None else self.now()
+        return state.decided[-1] if state.decided else began
+
+    def _data(self, now: float, context: Context) -> tuple[dict[str, Any], tuple[str, str, None] | None]:
+        """The rows of the run, kept in a file before the decision names them."""
+        labelled = self.live.labelled(None, moment(now)) if self.live else None
+        data: dict[str, Any] = {"inputs": context.inputs, "labelled": 0 if labelled is None else labelled.height}
+        if labelled is None or self.columns is None:
+            return data, None
+        start = window_start(self.policy, moment(now))
+        frame = assemble(self.workshop.base(), labelled, self.columns, start, moment(now))
+        if not frame.height:
+            return data, ("data", "there are no rows in the window that is to be trained on", None)
+        digest, _ = keep(frame, self.place.folder)
+        data |= {"file": digest, "rows": frame.height, "window": self.policy.window}
+        return data | {"from": start.isoformat() if start else None, "until": moment(now).isoformat()}, None
+
+    # --- acting ---------------------------------------------------------------------------------------------------
+
+    def _train(self, cycle: Cycle) -> LogEntry:
+        from headrace.loop.data import kept
+
+        digest = cycle.decided["data"].get("file")
+        triggers = ",".join(dict.fromkeys(str(reason["trigger"]) for reason in cycle.decided["reasons"]))
+        path = kept(self.place.folder, digest) if digest else None
+        found = self.workshop.train(path, why=f"loop {cycle.number}: {triggers}"[:200])
+        return self._write(words.TRAINED, {"cycle": cycle.number, **vars(found)})
+
+    def _judge(self, cycle: Cycle, state: State) -> LogEntry:
+        found = cycle.trained
+        if found["status"] != "succeeded" or found["version"] is None:
+            return self._end(cycle, "failed", found["why"] or f"the run ended as {found['status']}")
+        if not found["passed"]:
+            return self._end(cycle, "kept", found["why"])
+        if found["version"] == self._champion_number():
+            return self._end(cycle, "kept", f"version {found['version']} is the champion already")
+        if self.policy.promote == "auto" or found["version"] in state.approved:
+            return self._begin_promotion(cycle)
+        return self._write(words.WAITING, {"cycle": cycle.number, "version": found["version"]})
+
+    def _begin_promotion(self, cycle: Cycle) -> LogEntry:
+        expected = cycle.trained["compared"]
+        body = {"cycle": cycle.number, "version": cycle.version, "expected": expected}
+        return self._write(words.PROMOTING, body)
+
+    def _promote(self, cycle: Cycle) -> LogEntry:
+        wanted, expected = cycle.promoting["version"], cycle.promoting["expected"]
+        version = ModelVersion(self.place.model, wanted, str(cycle.trained["package"]))
+        why = f"Loop, cycle {cycle.number}. {cycle.trained['why']}"[:1000]
+        self._still_mine()
+        try:
+            self.place.registry.move_alias(version, CHAMPION, expected=expected, why=why, gate=cycle.trained["gate"])
+        except AliasConflictError as error:
+            return self._end(cycle, "conflict", error.message)
+        return self._write(words.PROMOTED, {"cycle": cycle.number, "version": wanted, "previous": expected})
+
+    def _watch(self, cycle: Cycle) -> LogEntry | None:
+        new, previous = cycle.promoted["version"], cycle.promoted["previous"]
+        began, policy, now = cycle.promoted_at or 0.0, self.policy.watch, self.now()
+        if self._champion_number() != new:
+            return self._end(cycle, "conflict", f"somebody made another version champion while {new} was watched")
+        if self.live is None or previous is None or policy.length == 0:
+            return self._end(cycle, "promoted", f"version {new} is the champion; there is nothing to watch it by")
+        frame = self.live.labelled(moment(began), moment(min(now, began + policy.length)))
+        evidence: dict[str, Any] = {"rows": frame.height}
+        if frame.height >= policy.min_rows:
+            registry, model = self.place.registry, self.place.model
+            found = judge(registry.get(model, new), registry.get(model, previous), frame, policy, self.transforms)
+            evidence = found.evidence
+            if found.harm is not None:
+                body = {"cycle": cycle.number, "from": new, "to": previous, "why": found.harm, "evidence": evidence}
+                return self._write(words.ROLLING_BACK, body)
+        if now >= began + policy.length:
+            return self._end(cycle, "promoted", f"version {new} was watched and stays", evidence)
+        return None
+
+    def _roll_back(self, cycle: Cycle) -> LogEntry:
+        registry, model = self.place.registry, self.place.model
+        bad, good = cycle.rolling_back["from"], cycle.rolling_back["to"]
+        champion = self._champion_number()
+        if champion == bad:
+            if registry.store.versions.standing(model, CHAMPION)[1:2] != [good]:
+                return self._end(cycle, "conflict", f"version {good} is not what stood before version {bad}")
+            self._still_mine()
+            moved = registry.rollback(model, CHAMPION, why=f"Loop, cycle {cycle.number}. {cycle.rolling_back['why']}")
+            champion = moved.version
+        if champion != good:
+            return self._end(cycle, "conflict", f"the champion is version {champion}, and {good} was to be again")
+        body = {"cycle": cycle.number, "from": bad, "to": good, "why": cycle.rolling_back["why"]}
+        return self._write(words.ROLLED_BACK, body)
+
+    def _end(self, cycle: Cycle, outcome: str, why: str, evidence: Mapping[str, Any] | None = None) -> LogEntry:
+        body = {"cycle": cycle.number, "outcome": outcome, "why": why, "version": cycle.version}
+        return self._write(words.ENDED, body | ({"evidence": dict(evidence)} if evidence else {}))
+
+    # --- the rest -------------------------------------------------------------------------------------------------
+
+    def _champion_number(self) -> int | None:
+        return self.place.registry.aliased(self.place.model, CHAMPION)
+
+    def _still_mine(self) -> None:
+        """Refuse to act for one that was overtaken while it slept. `FencedError`."""
+        if self.lease is not None:
+            self.place.loops.renew(self.lease)
+
+    def _write(self, kind: str, body: Mapping[str, Any]) -> LogEntry:
+        entry = self.place.loops.append(self.place.project, kind, body, at=self.now(), who=self.who, lease=self.lease)
+        self.told(entry)
+        return entry

@@ -1,0 +1,74 @@
+"""The rows of a run: the project's own, the labelled live ones, and the window that the policy wants of them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+from typing import TYPE_CHECKING, Any
+
+from headrace.errors import DataError
+from headrace.loop.live import moments
+from headrace.store.durable import explained, make_folder, replace_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import polars as pl
+
+    from headrace.loop.policy import Columns, LoopPolicy
+
+
+def window_start(policy: LoopPolicy, now: dt.datetime) -> dt.datetime | None:
+    """From when on rows are trained on; None: from the first."""
+    if policy.window == "sliding" and policy.length is not None:
+        return now - dt.timedelta(seconds=policy.length)
+    return policy.since
+
+
+def assemble(
+    base: pl.DataFrame, labelled: pl.DataFrame, columns: Columns, start: dt.datetime | None, now: dt.datetime
+) -> pl.DataFrame:
+    """Base and labelled live rows with the base's columns, each identifier once, from `start`, in the order of time."""
+    import polars as pl
+
+    missing = [name for name in base.columns if name not in labelled.columns] if labelled.height else []
+    if missing:
+        raise DataError(
+            f"the live rows have no column {missing[0]!r}, which the project's own rows have",
+            place=f"column {missing[0]!r}",
+            hint="Live rows need every column of the training rows; one whose value is not known may be null.",
+        )
+    parts = [base, labelled.select(base.columns)] if labelled.height else [base]
+    frame = pl.concat(parts, how="vertical_relaxed")
+    if columns.id is not None and columns.id in frame.columns:
+        frame = frame.unique(subset=columns.id, keep="last", maintain_order=True)
+    when = moments(frame, columns.time)
+    inside = when <= now
+    if start is not None:
+        inside &= when >= start
+    return _sorted(frame.filter(inside), columns.time)
+
+
+def _sorted(frame: pl.DataFrame, time: str) -> pl.DataFrame:
+    return frame.with_columns(moments(frame, time).alias("__when")).sort("__when", maintain_order=True).drop("__when")
+
+
+def keep(frame: pl.DataFrame, folder: Path) -> tuple[str, int]:
+    """Write the rows as Parquet into `folder`, named by their SHA-256; returns it. The same rows are the same file."""
+    import io
+
+    buffer: Any = io.BytesIO()
+    frame.write_parquet(buffer, compression="zstd", statistics=False)
+    data: bytes = buffer.getvalue()
+    digest = hashlib.sha256(data).hexdigest()
+    path = kept(folder, digest)
+    with explained(folder, "keep the rows of a run"):
+        make_folder(folder)
+        if not path.exists():
+            replace_file(path, data)
+    return digest, len(data)
+
+
+def kept(folder: Path, digest: str) -> Path:
+    """Where `keep` put the rows."""
+    return folder / f"{digest}.parquet"

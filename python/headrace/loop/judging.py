@@ -1,0 +1,82 @@
+"""How two versions do on the same labelled live rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import polars as pl
+
+    from headrace.loop.policy import WatchPolicy
+    from headrace.types import PackageView, TransformSource
+
+REPLICATES = 300
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What the watch found: `harm` is why to roll back, or None; `evidence` the numbers (JSON, finite)."""
+
+    harm: str | None
+    evidence: dict[str, Any]
+
+
+def primary(package: PackageView) -> str:
+    """The metric that a version was judged by."""
+    return str(package.manifest["about"]["primary"]["metric"])
+
+
+def judge(
+    new: PackageView, old: PackageView, frame: pl.DataFrame, policy: WatchPolicy, transforms: TransformSource
+) -> Judgement:
+    """The new champion against the one before it and against the bound, by a paired bootstrap of the rows.
+
+    `frame` are rows whose label is known. Where the version before cannot predict them, only the bound counts.
+    """
+    import numpy as np
+
+    from headrace.compute import metrics
+    from headrace.compute.inference import Predictor
+    from headrace.errors import DataError
+
+    name = policy.metric or primary(new)
+    ours = Predictor.from_package(new, transforms=transforms)
+    truth = ours.plan.encode_target(frame, strict=False)
+    known = truth.is_not_null()
+    frame, truth = frame.filter(known), truth.filter(known)
+    evidence: dict[str, Any] = {"metric": name, "rows": frame.height}
+    if frame.height < policy.min_rows:
+        return Judgement(None, evidence)
+    values = np.asarray(truth.to_numpy())
+    samples = [metrics.Scored(ours.plan.task, values, ours.scores(frame))]
+    theirs = Predictor.from_package(old, transforms=transforms)
+    if theirs.plan.task == ours.plan.task and theirs.plan.classes == ours.plan.classes:
+        try:
+            samples.append(metrics.Scored(ours.plan.task, values, theirs.scores(frame)))
+        except DataError as error:
+            evidence["before_cannot_predict"] = str(error.message)
+    resampling = metrics.Resampling(frame.height, replicates=REPLICATES, seed=[13, frame.height])
+    draws = metrics.replicate(samples, [name], resampling)
+    level = 2 * policy.level - 1
+    measured = [metrics.measure(sample, name) for sample in samples]
+    interval = metrics.percentile(draws[:, 0, 0], level)
+    if any(isinstance(value, metrics.Undefined) for value in measured) or isinstance(interval, metrics.Undefined):
+        return Judgement(None, evidence)
+    evidence |= {"value": float(measured[0]), "low": interval.low, "high": interval.high}  # type: ignore[arg-type]
+    title = f"{metrics.METRICS[name].title} of version {new.version.number} on {frame.height:,} labelled rows"
+    harm: str | None = None
+    if policy.bound is not None:
+        ends = metrics.gain(name, [interval.low, interval.high], [policy.bound, policy.bound])
+        evidence["bound"] = policy.bound
+        if float(ends.max()) < 0:
+            harm = f"{title} is {evidence['value']:.4g}, surely worse than the bound {policy.bound:.4g}"
+    if len(samples) == 2:
+        gains = metrics.percentile(metrics.gain(name, draws[:, 0, 0], draws[:, 1, 0]), level)
+        evidence |= {"before": float(measured[1]), "version_before": old.version.number}  # type: ignore[arg-type]
+        if not isinstance(gains, metrics.Undefined):
+            evidence |= {"gain_low": gains.low, "gain_high": gains.high}
+            if harm is None and policy.margin is not None and gains.high < -policy.margin:
+                was = f"{evidence['before']:.4g} of version {old.version.number}"
+                harm = f"{title} is {evidence['value']:.4g}, surely worse than {was} on the same rows"
+    return Judgement(harm, evidence)

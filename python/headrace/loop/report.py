@@ -1,0 +1,122 @@
+"""What the status screen and the timeline show, as documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from headrace.loop.policy import WEEK
+from headrace.loop.state import fold
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from headrace.loop.policy import LoopPolicy
+    from headrace.loop.state import State
+    from headrace.registry import Registry
+    from headrace.store.loops import LogEntry, Loops
+
+_BEHIND = 60.0
+
+
+def sentence(entry: LogEntry) -> str:
+    """An entry in a line."""
+    body = entry.body
+    match entry.kind:
+        case "begun":
+            return "the loop began"
+        case "requested" | "paused" | "resumed":
+            reason = body.get("reason")
+            return f"{reason}" if reason else "by hand"
+        case "approved" | "rejected":
+            return f"version {body['version']}" + (f": {body['reason']}" if body.get("reason") else "")
+        case "held":
+            return f"{body['why']} (fired: {', '.join(body['triggers'])})"
+        case "problem":
+            return f"the trigger {body['trigger']} cannot tell: {body['key'].partition(': ')[2]}"
+        case "decided":
+            rows = body["data"].get("rows")
+            why = "; ".join(f"{reason['trigger']}: {reason['why']}" for reason in body["reasons"])
+            return why + (f" ({rows:,} rows)" if rows is not None else "")
+        case "trained":
+            passed = "passed the gate" if body["passed"] else "did not pass the gate"
+            made = f"version {body['version']}, which {passed}" if body["version"] else body["status"]
+            return f"run {body['run']}: {made}"
+        case "waiting":
+            return f"version {body['version']} waits for somebody to approve of it"
+        case "promoting" | "promoted":
+            was = body.get("expected", body.get("previous"))
+            return f"version {body['version']}" + (f" in place of {was}" if was is not None else "")
+        case "rolling back" | "rolled back":
+            return f"from version {body['from']} to {body['to']}: {body['why']}"
+        case "ended":
+            return f"{body['outcome']}: {body['why']}"
+    return ""
+
+
+def entry_document(entry: LogEntry) -> dict[str, Any]:
+    """An entry for machines."""
+    return {
+        "seq": entry.seq,
+        "at": entry.at,
+        "kind": entry.kind,
+        "who": entry.who,
+        "what": sentence(entry),
+        "body": dict(entry.body),
+        "hash": entry.hash,
+    }
+
+
+def status_of(
+    project: str, model: str, policy: LoopPolicy, loops: Loops, registry: Registry, *, now: float, last: int = 8
+) -> dict[str, Any]:
+    """One screen: who is champion, what the loop does, what speaks against a run, what was done last."""
+    entries = loops.entries(project)
+    state = fold(entries)
+    used = len([at for at in state.decided if at > now - WEEK])
+    moves = registry.history(model, "champion")
+    clock = state.last_at - now
+    return {
+        "project": project,
+        "model": model,
+        "champion": registry.aliased(model, "champion"),
+        "champion_since": moves[0].at if moves else None,
+        "doing": _doing(state),
+        "working_on": loops.working(project),
+        "paused": state.paused,
+        "cycle": state.cycle.number if state.cycle else None,
+        "asked_for": [reason for _, reason in state.requests],
+        "held": dict(state.held) if state.held else None,
+        "problems": sorted(state.problems),
+        "budget": policy.budget,
+        "budget_left": max(policy.budget - used, 0),
+        "cooldown_until": _cooldown(state, policy, now),
+        "clock_behind": clock if clock > _BEHIND else None,
+        "triggers": sorted(policy.triggers),
+        "entries": len(entries),
+        "last": [entry_document(entry) for entry in entries[-last:]],
+    }
+
+
+def _doing(state: State) -> str:
+    version = state.cycle.version if state.cycle else None
+    names = {
+        "idle": "waits for a trigger" if state.begun_at is not None else "has not begun",
+        "train": "trains",
+        "judge": "judges what was trained",
+        "promote": f"promotes version {version}",
+        "wait": f"waits for somebody to approve of version {version}",
+        "watch": f"watches version {version}",
+        "roll back": "rolls back",
+    }
+    return names[state.phase]
+
+
+def _cooldown(state: State, policy: LoopPolicy, now: float) -> float | None:
+    if state.resting_from is None or state.resting_from + policy.cooldown <= now:
+        return None
+    return state.resting_from + policy.cooldown
+
+
+def since(entries: Sequence[LogEntry], at: float | None) -> list[LogEntry]:
+    """The entries from a moment on."""
+    return [entry for entry in entries if at is None or entry.at >= at]

@@ -1,0 +1,136 @@
+"""What the log says: where the loop stands. Nothing else remembers anything, so a killed process is no special case."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Literal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from headrace.store.loops import LogEntry
+
+Phase = Literal["idle", "train", "judge", "promote", "wait", "watch", "roll back"]
+
+BEGUN, REQUESTED, PAUSED, RESUMED = "begun", "requested", "paused", "resumed"
+APPROVED, REJECTED = "approved", "rejected"
+HELD, PROBLEM, DECIDED, TRAINED = "held", "problem", "decided", "trained"
+WAITING, PROMOTING, PROMOTED = "waiting", "promoting", "promoted"
+ROLLING_BACK, ROLLED_BACK, ENDED = "rolling back", "rolled back", "ended"
+
+PERSONS = frozenset({REQUESTED, PAUSED, RESUMED, APPROVED, REJECTED})
+"""What a person says, at any time and without a lease."""
+
+
+@dataclass(frozen=True)
+class Cycle:
+    """One way from a decision to its end. The mappings are the bodies of the entries, empty where there is none yet."""
+
+    number: int
+    decided: Mapping[str, Any]
+    at: float
+    trained: Mapping[str, Any] = field(default_factory=dict)
+    promoting: Mapping[str, Any] = field(default_factory=dict)
+    promoted: Mapping[str, Any] = field(default_factory=dict)
+    promoted_at: float | None = None
+    rolling_back: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def version(self) -> int | None:
+        """The version that came of it."""
+        return self.trained.get("version")
+
+
+@dataclass(frozen=True)
+class State:
+    """Where the loop of a project stands after `seq` entries. Times in seconds since the epoch."""
+
+    seq: int = 0
+    last_at: float = 0.0
+    begun_at: float | None = None
+    phase: Phase = "idle"
+    cycle: Cycle | None = None
+    cycles: int = 0
+    paused: str | None = None
+    requests: tuple[tuple[int, str], ...] = ()
+    """What persons asked for and no decision has taken up yet: number of the entry, reason."""
+    approved: frozenset[int] = frozenset()
+    rejected: frozenset[int] = frozenset()
+    decided: tuple[float, ...] = ()
+    """When runs were decided."""
+    last_data: Mapping[str, Any] = field(default_factory=dict)
+    """The data of the last decision."""
+    resting_from: float | None = None
+    """From when on the cooldown counts."""
+    held: Mapping[str, Any] | None = None
+    """The body of the last entry, where that says that nothing is done."""
+    problems: frozenset[str] = frozenset()
+    """What went wrong since the last decision, as texts."""
+
+
+def fold(entries: Iterable[LogEntry], state: State | None = None) -> State:
+    """The state after `entries`, which follow on `state`."""
+    state = state or State()
+    for entry in entries:
+        state = _after(state, entry)
+    return state
+
+
+def _after(state: State, entry: LogEntry) -> State:
+    body = entry.body
+    state = replace(state, seq=entry.seq, last_at=max(state.last_at, entry.at))
+    if entry.kind != HELD:
+        state = replace(state, held=None)
+    match entry.kind:
+        case "begun":
+            return replace(state, begun_at=entry.at)
+        case "requested":
+            return replace(state, requests=(*state.requests, (entry.seq, str(body.get("reason", "")))))
+        case "paused":
+            return replace(state, paused=str(body.get("reason", "")) or "by hand")
+        case "resumed":
+            return replace(state, paused=None)
+        case "approved":
+            return replace(state, approved=state.approved | {body["version"]})
+        case "rejected":
+            return replace(state, rejected=state.rejected | {body["version"]})
+        case "held":
+            return replace(state, held=body)
+        case "problem":
+            return replace(state, problems=state.problems | {str(body["key"])})
+        case "decided":
+            taken = set(body["requests"])
+            return replace(
+                state,
+                phase="train",
+                cycle=Cycle(body["cycle"], body, entry.at),
+                cycles=body["cycle"],
+                requests=tuple(r for r in state.requests if r[0] not in taken),
+                decided=(*state.decided, entry.at),
+                last_data=body["data"],
+                resting_from=entry.at,
+                problems=frozenset(),
+            )
+    return _in_cycle(state, entry)
+
+
+def _in_cycle(state: State, entry: LogEntry) -> State:
+    cycle, body = state.cycle, entry.body
+    if cycle is None:
+        return state
+    match entry.kind:
+        case "trained":
+            return replace(state, phase="judge", cycle=replace(cycle, trained=body))
+        case "waiting":
+            return replace(state, phase="wait")
+        case "promoting":
+            return replace(state, phase="promote", cycle=replace(cycle, promoting=body))
+        case "promoted":
+            return replace(state, phase="watch", cycle=replace(cycle, promoted=body, promoted_at=entry.at))
+        case "rolling back":
+            return replace(state, phase="roll back", cycle=replace(cycle, rolling_back=body))
+        case "rolled back":
+            return replace(state, phase="idle", cycle=None, resting_from=entry.at)
+        case "ended":
+            return replace(state, phase="idle", cycle=None)
+    return state

@@ -1,0 +1,74 @@
+"""`[loop]` is read with its lines: what is wrong is named with the nearest right key."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+
+import pytest
+
+from headrace import Project
+from headrace.errors import SpecError
+from headrace.loop.policy import read_policy
+from headrace.project.looping import controller_of
+from loop_project import World, write_spec
+
+
+def policy_of(folder: Path, text: str):
+    folder.joinpath("headrace.toml").write_text('[project]\nname = "p"\n[ingest]\nuse = "files"\npath = "x"\n' + text)
+    return read_policy(Project(folder).spec)
+
+
+def test_the_defaults_are_those_of_a_project_without_a_table(tmp_path: Path) -> None:
+    found = policy_of(tmp_path, "")
+    assert (found.window, found.cooldown, found.budget, found.promote) == ("expanding", 86_400, 7, "auto")
+    assert policy_of(tmp_path, "[loop]\n") == found
+
+
+def test_lengths_and_dates(tmp_path: Path) -> None:
+    found = policy_of(tmp_path, '[loop]\ncooldown = "1.5h"\nevery = 30\nwindow = "since"\nsince = 2026-01-31\n')
+    assert (found.cooldown, found.every) == (5400, 30)
+    assert found.since == dt.datetime(2026, 1, 31, tzinfo=dt.UTC)
+    found = policy_of(tmp_path, '[loop]\nwindow = "sliding"\nlength = "2w"\n')
+    assert found.length == 14 * 86_400
+
+
+@pytest.mark.parametrize(
+    ("text", "words", "line", "hint"),
+    [
+        ("[loop]\ncooldwon = 3\n", "[loop] has no key 'cooldwon'", 7, "cooldown"),
+        ("[loop]\n[loop.watch]\nmin_row = 3\n", "[loop.watch] has no key 'min_row'", 8, "min_rows"),
+        ('[loop.live]\nrows = "x"\nlabel = "y"\n', "[loop.live] has no key 'label'", 8, "labels"),
+        ('[loop]\ncooldown = "soon"\n', "no length of time", 7, "reference"),
+        ('[loop]\nwindow = "sliding"\n', "go together", 6, "reference"),
+        ("[loop]\nsince = 3\n", "write a date", 7, "reference"),
+        ('[loop]\npromote = "maybe"\n', "'auto' or 'wait'", 7, "reference"),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, words: str, line: int, hint: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        policy_of(tmp_path, text)
+    assert words in caught.value.message
+    assert caught.value.place == f"headrace.toml:{line}"
+    assert hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("triggers", "words", "hint"),
+    [
+        ("[loop.triggers.perfomance]", "no trigger 'perfomance'", "performance"),
+        ("[loop.triggers.drift]\ndelat = 0.2", "[loop.triggers.drift] has no key 'delat'", "delta"),
+        ('[loop.triggers.nightly]\nuse = "schedule"\ncron = "x"', "no cron expression", "plugins show"),
+        ("[loop.triggers.nightly]", "no trigger 'nightly'", "set `use`"),
+    ],
+)
+def test_triggers_are_checked_before_anything_is_done(tmp_path: Path, triggers: str, words: str, hint: str) -> None:
+    world = World(tmp_path)
+    write_spec(tmp_path, triggers=triggers)
+    with pytest.raises(SpecError) as caught, Project(world.folder) as project:
+        controller_of(project)
+    assert words in caught.value.message
+    assert hint in str(caught.value.hint)
+    lines = (tmp_path / "headrace.toml").read_text().splitlines()
+    number = int(str(caught.value.place).rpartition(":")[2])
+    assert any(word in lines[number - 1] for word in triggers.split("\n"))
