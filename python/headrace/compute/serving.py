@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from headrace import _core
 from headrace.compute import golden
+from headrace.compute.drift.reference import INPUTS, SCORES, score_columns
 from headrace.compute.inference import refuse_external_data
 from headrace.compute.plan.feature_plan import FeaturePlan
 from headrace.compute.plan.types import family
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 _INSTALL = "pip install -U 'onnxruntime>=1.23'"
 _LIBRARIES = ("libonnxruntime.so*", "libonnxruntime*.dylib")
+_NO_REFERENCES: dict[str, Any] = {"profile": None, "scores_profile": None, "score_columns": []}
 _DATATYPES = {"boolean": "BOOL", "integer": "INT64", "float": "FP64", "duration": "FP64"}
 
 
@@ -78,6 +80,7 @@ def load_package(server: _core.Server, package: PackageView) -> _core.ServedVers
         "rows": len(expected.features),
         "tolerance": expected.tolerance,
         "score_names": list(expected.names),
+        **_references(package, plan),
     }
     name, number = package.version.name, str(package.version.number)
     return server.load(name=name, version=number, onnx=onnx, package=parts)
@@ -98,6 +101,15 @@ def runtime_library() -> Path:
             f"the installed onnxruntime has no shared library in {folders[0]}", place="onnxruntime", hint=_INSTALL
         )
     return found[0]
+
+
+def _references(package: PackageView, plan: FeaturePlan) -> dict[str, Any]:
+    """What live rows are counted against, where the package has it."""
+    kept = package.manifest["files"]
+    if INPUTS not in kept:
+        return _NO_REFERENCES
+    scores = package.read(SCORES) if SCORES in kept else None
+    return {"profile": package.read(INPUTS), "scores_profile": scores, "score_columns": score_columns(plan)}
 
 
 def _classes(plan: FeaturePlan) -> dict[str, Any]:

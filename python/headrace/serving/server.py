@@ -8,9 +8,10 @@ import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from headrace.errors import NotFoundError, ServingError
+from headrace.serving.window import LiveWindow
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,6 +91,18 @@ class Server:
         Seconds that a request may wait for its answer; 504. A client may ask for less.
     body_timeout
         Seconds that a body may take to arrive; 408.
+    window
+        Seconds of a live window: every row that is predicted is counted on the bins of the reference profile in its
+        package. Windows begin at multiples of it since 1970 in UTC. None: nothing is counted.
+    log
+        A folder in which predictions are logged, as Arrow IPC files that are whole as soon as they are there. It is
+        made if need be. Several servers may share it.
+    log_sample
+        The share of requests that are logged, 0 to 1. Which ones follows from their ids, for all servers alike.
+    log_segment_bytes, log_segment_time
+        Bytes and seconds after which a file of the log is written; what was not is lost if the process is killed.
+    log_total_bytes
+        Bytes of all files in the log's folder; the oldest are removed.
 
     Attributes
     ----------
@@ -128,6 +141,12 @@ class Server:
         max_connections: int = 4096,
         deadline: float = 10.0,
         body_timeout: float = 30.0,
+        window: float | None = 3600.0,
+        log: str | os.PathLike[str] | None = None,
+        log_sample: float = 1.0,
+        log_segment_bytes: int = 16 * 1024 * 1024,
+        log_segment_time: float = 60.0,
+        log_total_bytes: int = 1024 * 1024 * 1024,
     ) -> None:
         from headrace.compute import serving
 
@@ -147,6 +166,8 @@ class Server:
             "max_connections": max_connections,
             "deadline": deadline,
             "body_timeout": body_timeout,
+            "window": window,
+            **_log_options(log, log_sample, log_segment_bytes, log_segment_time, log_total_bytes),
         }
         models = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
         if not models or (name is not None and len(models) > 1):
@@ -265,6 +286,27 @@ class Server:
         """
         return self._first.batched
 
+    @property
+    def instance(self) -> str:
+        """What this server is called among others: another name at each start."""
+        return self._core.instance
+
+    def windows(self, *, current: bool = True) -> list[LiveWindow]:
+        """Live windows that were counted since they were last asked for: each row is in one of them, once.
+
+        With `current` those of periods that are not over are among them, so a period may come in several parts, which
+        add up. After `stop` what is left is given.
+        """
+        return [LiveWindow(server=self.instance, **window) for window in self._core.windows(current)]
+
+    def trouble(self) -> str | None:
+        """What went wrong with counting and logging since it was last asked; predictions go on."""
+        return self._core.trouble()
+
+    def publish(self, text: str) -> None:
+        """More for `/metrics` to say, in Prometheus's text format, instead of what was published before."""
+        self._core.publish(text)
+
     def stop(self, *, patience: float = _ANSWER_WITHIN) -> None:
         """Take no more connections, answer what was asked, and end. A second time does nothing.
 
@@ -282,6 +324,23 @@ class Server:
 
     def __repr__(self) -> str:
         return f"Server({self.model}@{self.version} on {self.url})"
+
+
+def _log_options(
+    folder: str | os.PathLike[str] | None, sample: float, segment_bytes: int, segment_time: float, total_bytes: int
+) -> dict[str, Any]:
+    if not 0 <= sample <= 1:
+        raise ServingError(f"log_sample is {sample}, expected 0 to 1", place="log_sample")
+    for name, value in (("log_segment_bytes", segment_bytes), ("log_total_bytes", total_bytes)):
+        if not 1 <= value < 2**63:
+            raise ServingError(f"{name} is {value}, expected 1 to {2**63 - 1}", place=name)
+    return {
+        "log": None if folder is None else os.fspath(folder),
+        "log_sample": float(sample),
+        "log_segment_bytes": segment_bytes,
+        "log_segment_time": float(segment_time),
+        "log_total_bytes": total_bytes,
+    }
 
 
 def _read(path: Path) -> bytes:

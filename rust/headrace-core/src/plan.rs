@@ -9,7 +9,7 @@
 //! - `json`, `document`, `program`: from text to what is executed, and whatever is wrong with it.
 //! - `types`, `read`, `column`: Arrow arrays as typed columns; the declared casts.
 //! - `number`, `keys`, `vocabulary`, `clock`, `zone`: what the steps compute.
-//! - `run`: blocks, threads, and the shapes of the result. `row`, `iso`: one row of JSON.
+//! - `run`: blocks, threads, and the shapes of the result. `row`, `iso`: one row of JSON; `table`: rows of JSON as columns.
 
 mod clock;
 mod column;
@@ -23,6 +23,7 @@ mod program;
 mod read;
 mod row;
 mod run;
+mod table;
 mod types;
 mod vocabulary;
 mod zone;
@@ -117,6 +118,18 @@ impl Plan {
     pub fn row(&self, json: &[u8], scratch: &mut Scratch, out: &mut Vec<f32>) -> Result<()> {
         program::check_width(self.program.outputs.len())?;
         row::row(&self.program, &self.names, json, &mut scratch.0, out)
+    }
+
+    /// Names and types of what [`Plan::table`] gives.
+    #[must_use]
+    pub fn schema(&self) -> SchemaRef {
+        table::schema(&self.program)
+    }
+
+    /// Rows as [`Plan::row`] takes them, as a batch with `schema`, which is [`Plan::schema`]: the raw columns with the
+    /// same values as the plan reads. The first row that cannot be read is an error.
+    pub fn table<'a>(&self, schema: &SchemaRef, rows: impl Iterator<Item = &'a [u8]>) -> Result<RecordBatch> {
+        table::table(&self.program, &self.names, schema, rows)
     }
 }
 

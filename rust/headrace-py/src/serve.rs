@@ -6,18 +6,22 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use headrace_core::plan::Plan;
+use headrace_core::profile::Profile;
 use headrace_serve::StartError;
 use headrace_serve::catalogue::{Endpoint, Share};
 use headrace_serve::golden::Golden;
 use headrace_serve::http::Bounds;
 use headrace_serve::model::{Column, Model, Package};
 use headrace_serve::scheduler::Limits;
+use headrace_serve::segments::LogOptions;
 use headrace_serve::server::{Options, Server, Source};
+use headrace_serve::subject::References;
+use headrace_serve::tap::{Tap, WatchOptions};
 use headrace_serve::tensor::Data;
 use pyo3::prelude::*;
-use pyo3::types::PyDict;
+use pyo3::types::{PyBytes, PyDict};
 
-use crate::error::{raise_start, serving_error};
+use crate::error::{raise, raise_start, serving_error};
 
 /// A server that answers in threads of its own.
 #[pyclass(frozen, name = "Server", module = "headrace._core")]
@@ -26,6 +30,9 @@ pub(crate) struct PyServer {
     process: u32,
     /// `None` once it was stopped.
     server: Mutex<Option<Arc<Server>>>,
+    /// Its windows can be fetched after its end as well.
+    tap: Option<Arc<Tap>>,
+    instance: String,
     port: u16,
     host: String,
 }
@@ -49,6 +56,8 @@ impl PyServer {
         let address = server.address();
         Ok(Self {
             process: std::process::id(),
+            tap: server.tap().map(Arc::clone),
+            instance: server.instance(),
             server: Mutex::new(Some(Arc::new(server))),
             port: address.port(),
             host: address.ip().to_string(),
@@ -75,7 +84,7 @@ impl PyServer {
         onnx: &[u8],
         package: Option<&Bound<'_, PyDict>>,
     ) -> PyResult<PyServedVersion> {
-        let package = package.map(read_package).transpose()?;
+        let package = package.map(|package| read_package(py, package)).transpose()?;
         let server = self.running(py)?;
         let loaded = py.detach(|| {
             let package = package.map(Parts::package).transpose()?;
@@ -113,6 +122,43 @@ impl PyServer {
     /// Requests answered, rows predicted, requests refused; None once it was stopped.
     fn totals(&self) -> Option<(u64, u64, u64)> {
         self.held().as_ref().map(|server| server.totals())
+    }
+
+    /// What this server is called among others: a new name at each start.
+    #[getter]
+    fn instance(&self) -> &str {
+        &self.instance
+    }
+
+    /// Live windows that are over, or with `current` all that was counted; each is given once.
+    fn windows<'py>(&self, py: Python<'py>, current: bool) -> PyResult<Vec<Bound<'py, PyDict>>> {
+        let Some(tap) = self.tap.as_ref().filter(|_| self.process == std::process::id()) else { return Ok(Vec::new()) };
+        let windows = py.detach(|| tap.windows(current));
+        let given = windows.into_iter().map(|window| {
+            let made = PyDict::new(py);
+            made.set_item("model", window.model)?;
+            made.set_item("version", window.version)?;
+            made.set_item("start", window.start)?;
+            made.set_item("seconds", window.period)?;
+            made.set_item("part", window.part)?;
+            made.set_item("rows", window.rows)?;
+            made.set_item("inputs", PyBytes::new(py, &window.inputs))?;
+            made.set_item("scores", PyBytes::new(py, &window.scores))?;
+            Ok(made)
+        });
+        given.collect()
+    }
+
+    /// What went wrong with watching since it was last asked.
+    fn trouble(&self) -> Option<String> {
+        self.tap.as_ref().and_then(|tap| tap.trouble())
+    }
+
+    /// More to say to Prometheus, instead of what was said here before.
+    fn publish(&self, text: String) {
+        if let Some(tap) = &self.tap {
+            tap.publish(text);
+        }
     }
 
     /// Answers what was asked within so many seconds, and ends. A second time does nothing.
@@ -181,6 +227,7 @@ struct Parts {
     rows: usize,
     tolerance: f64,
     score_names: Vec<String>,
+    references: Option<References>,
 }
 
 impl Parts {
@@ -198,6 +245,7 @@ impl Parts {
                 tolerance: self.tolerance,
                 names: self.score_names,
             },
+            references: self.references,
         })
     }
 }
@@ -210,7 +258,7 @@ where
     dict.as_any().get_item(key)?.extract().map_err(Into::into)
 }
 
-fn read_package(package: &Bound<'_, PyDict>) -> PyResult<Parts> {
+fn read_package(py: Python<'_>, package: &Bound<'_, PyDict>) -> PyResult<Parts> {
     Ok(Parts {
         plan: item(package, "plan")?,
         inputs: item(package, "inputs")?,
@@ -221,7 +269,39 @@ fn read_package(package: &Bound<'_, PyDict>) -> PyResult<Parts> {
         rows: item(package, "rows")?,
         tolerance: item(package, "tolerance")?,
         score_names: item(package, "score_names")?,
+        references: read_references(py, package)?,
     })
+}
+
+fn read_references(py: Python<'_>, package: &Bound<'_, PyDict>) -> PyResult<Option<References>> {
+    let profile = |bytes: Vec<u8>| Profile::from_bytes(&bytes).map_err(|error| raise(py, &error));
+    let inputs: Option<Vec<u8>> = item(package, "profile")?;
+    let scores: Option<Vec<u8>> = item(package, "scores_profile")?;
+    let Some(inputs) = inputs else { return Ok(None) };
+    Ok(Some(References {
+        inputs: profile(inputs)?,
+        scores: scores.map(profile).transpose()?,
+        score_columns: item(package, "score_columns")?,
+    }))
+}
+
+fn read_watch(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Option<WatchOptions>> {
+    let period: Option<f64> = item(options, "window")?;
+    let folder: Option<PathBuf> = item(options, "log")?;
+    if period.is_none() && folder.is_none() {
+        return Ok(None);
+    }
+    let log = folder.map(|folder| {
+        PyResult::Ok(LogOptions {
+            folder,
+            sample: item(options, "log_sample")?,
+            segment_bytes: item(options, "log_segment_bytes")?,
+            segment_time: seconds(py, "log_segment_time", item(options, "log_segment_time")?)?,
+            total_bytes: item(options, "log_total_bytes")?,
+        })
+    });
+    let period = period.map(|period| seconds(py, "window", period)).transpose()?;
+    Ok(Some(WatchOptions { period, log: log.transpose()? }))
 }
 
 fn read_classes(package: &Bound<'_, PyDict>) -> PyResult<Option<Data>> {
@@ -260,6 +340,7 @@ fn read_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Options
         },
         request_rows: positive("max_rows")?.get(),
         connections: positive("max_connections")?,
+        watch: read_watch(py, options)?,
     })
 }
 

@@ -60,6 +60,15 @@ pub enum StartError {
         expected: &'static str,
     },
 
+    /// Predictions cannot be logged where they should.
+    #[error("the prediction log cannot be kept: {reason}")]
+    Log {
+        /// Its folder.
+        folder: String,
+        /// What the system said.
+        reason: String,
+    },
+
     /// The server was stopped meanwhile.
     #[error("the server was stopped")]
     Stopped,
@@ -90,6 +99,7 @@ impl StartError {
             Self::Bind { address, .. } => address.clone(),
             Self::Exposed { .. } => "host".to_owned(),
             Self::Option { option, .. } => (*option).to_owned(),
+            Self::Log { folder, .. } => folder.clone(),
             Self::Threads { .. } | Self::Stopped => return None,
         })
     }
@@ -105,6 +115,7 @@ impl StartError {
             Self::Bind { in_use: true, .. } => "End what listens there, or choose another port (0: any that is free).",
             Self::Bind { .. } => "Choose a host and a port of this machine.",
             Self::Exposed { .. } => "Listen on 127.0.0.1 or ::1, and put a proxy that authenticates in front of it.",
+            Self::Log { .. } => "Give a folder that can be written, or serve without a log.",
             Self::Option { .. } | Self::Stopped => return None,
             Self::Threads { .. } => "Ask for fewer workers.",
         })

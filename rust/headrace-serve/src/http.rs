@@ -14,8 +14,10 @@ use hyper::{Request, Response, StatusCode};
 use crate::accents::{self, v2};
 use crate::catalogue::{Catalogue, Endpoint};
 use crate::error::Refusal;
+use crate::identity::{self, Identities, REQUEST_ID};
 use crate::model::Model;
 use crate::routes::{self, Accent, Found, Route};
+use crate::tap::Tap;
 
 /// What requests may be.
 #[derive(Debug, Clone, Copy)]
@@ -41,6 +43,10 @@ pub struct Service {
     pub draining: AtomicBool,
     /// What requests may be.
     pub bounds: Bounds,
+    /// Who looks at what was predicted, if somebody does.
+    pub tap: Option<Arc<Tap>>,
+    /// Names requests.
+    pub identities: Identities,
     /// The version of the server.
     pub version: &'static str,
 }
@@ -60,12 +66,14 @@ pub(crate) struct Reply {
     pub(crate) content_type: &'static str,
     /// One more header.
     pub(crate) header: Option<(&'static str, HeaderValue)>,
+    /// What the request is called, where predictions were made.
+    pub(crate) id: Option<Arc<str>>,
     pub(crate) body: Vec<u8>,
 }
 
 impl Reply {
     pub(crate) fn json(body: Vec<u8>) -> Self {
-        Self { status: StatusCode::OK, content_type: JSON, header: None, body }
+        Self { status: StatusCode::OK, content_type: JSON, header: None, id: None, body }
     }
 }
 
@@ -103,6 +111,9 @@ impl Service {
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
                 if let Some((name, value)) = reply.header {
                     response.headers_mut().insert(name, value);
+                }
+                if let Some(id) = reply.id.as_deref().and_then(identity::header) {
+                    response.headers_mut().insert(REQUEST_ID, id);
                 }
                 signed(response, model)
             }
@@ -166,7 +177,13 @@ impl Service {
             }
             Route::Ping => health(Vec::new()),
             Route::Version => Reply { content_type: "text/plain", ..Reply::json(self.version.into()) },
-            Route::Metrics => Reply { content_type: PROMETHEUS, ..Reply::json(self.catalogue.text().into_bytes()) },
+            Route::Metrics => {
+                let mut text = self.catalogue.text();
+                if let Some(tap) = &self.tap {
+                    tap.write(&mut text);
+                }
+                Reply { content_type: PROMETHEUS, ..Reply::json(text.into_bytes()) }
+            }
             _ => health(v2::state(None, "ready", ready)),
         })
     }

@@ -15,6 +15,9 @@
 //! - [`bulk`]: tables of many rows, piece by piece.
 //! - [`body`], [`predictions`]: what a request for predictions is written in, and its answer.
 //! - [`http`], [`server`]: connections, limits, start and end.
+//! - [`identity`]: what a request is called.
+//! - `watched`, [`tap`], `recorder`: who looks at what was predicted; [`live`] windows, and the log's [`segments`].
+//! - [`subject`]: what is watched of a version.
 //! - [`metrics`]: what Prometheus reads.
 //! - [`error`]: everything that keeps a server from starting, and everything that a request can be told.
 
@@ -22,20 +25,28 @@ pub mod accents;
 pub mod body;
 pub mod bulk;
 pub mod catalogue;
+mod columns;
 pub mod engine;
 pub mod error;
 pub mod golden;
 pub mod http;
+pub mod identity;
 pub mod inputs;
 pub mod json;
+pub mod live;
 pub mod metrics;
 pub mod model;
 pub mod predictions;
+mod recorder;
 pub mod routes;
 pub mod scheduler;
 pub mod seat;
+pub mod segments;
 pub mod server;
 pub mod split;
+pub mod subject;
+pub mod tap;
 pub mod tensor;
+mod watched;
 
 pub use error::{Refusal, StartError};

@@ -12,6 +12,7 @@ use headrace_core::plan::{Plan, Scratch};
 use hyper::header::HeaderValue;
 
 use crate::catalogue;
+use crate::columns::WIDEST;
 use crate::engine::{Engine, Port};
 use crate::error::{Refusal, StartError};
 use crate::golden::Golden;
@@ -19,6 +20,7 @@ use crate::inputs::{Inputs, RawRows};
 use crate::metrics::Metrics;
 use crate::scheduler::{Limits, Scheduler, rows_are_independent};
 use crate::seat::Seat;
+use crate::subject::{References, Subject};
 use crate::tensor::{Data, Kind, Tensor};
 
 /// Rows with which is tried whether a model's rows are independent.
@@ -59,6 +61,8 @@ pub struct Package {
     pub class_names: Vec<String>,
     /// What the model gave when the package was made.
     pub golden: Golden,
+    /// What it was made on, if it says so.
+    pub references: Option<References>,
 }
 
 /// What a client's rows become.
@@ -70,7 +74,7 @@ enum Work {
 
 #[derive(Debug)]
 struct Raw {
-    plan: Plan,
+    plan: Arc<Plan>,
     /// `"name":` of each input, as JSON.
     keys: Vec<String>,
     position: HashMap<String, usize>,
@@ -97,6 +101,8 @@ pub struct Model {
     pub scheduler: Arc<Scheduler>,
     /// What was counted.
     pub metrics: Arc<Metrics>,
+    /// It, for whoever watches.
+    pub subject: Arc<Subject>,
     /// Whether raw rows are kept for whoever watches.
     pub watched: AtomicBool,
     /// `name@version`, as answers name it.
@@ -122,18 +128,20 @@ impl Model {
         };
         let (inputs, outputs) = (first.inputs().to_vec(), first.outputs().to_vec());
         check_axes(&inputs)?;
+        let mut references = None;
         let (work, inputs_seen, outputs_seen, probe) = match package {
             None => {
                 let (seen, given) = (columns(&inputs), columns(&outputs));
                 let probe = probe(&inputs);
                 (Work::Graph(inputs.clone()), seen, given, probe)
             }
-            Some(package) => {
+            Some(mut package) => {
                 check_graph(&package, &inputs, &outputs)?;
                 package.golden.replay(first.as_mut())?;
                 let probe = Some(vec![package.golden.input()]);
                 let seen = package.inputs.clone();
                 let given = labelled(&package);
+                references = package.references.take();
                 (Work::Package(Box::new(Raw::new(package))), seen, given, probe)
             }
         };
@@ -154,7 +162,19 @@ impl Model {
                 }
             }
         }
+        let plan = match &work {
+            Work::Graph(_) => None,
+            Work::Package(raw) => Some((Arc::clone(&raw.plan), raw.plan.schema())),
+        };
+        let subject = Subject {
+            model: name.to_owned(),
+            version: version.to_owned(),
+            inputs: inputs_seen.iter().map(|column| column.name.clone()).collect(),
+            plan,
+            references,
+        };
         Ok(Self {
+            subject: Arc::new(subject),
             name: name.to_owned(),
             version: version.to_owned(),
             names: outputs_seen.iter().map(|column| Arc::from(column.name.as_str())).collect(),
@@ -307,6 +327,22 @@ impl Model {
         }
     }
 
+    /// Whether somebody looks at what it predicts.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.watched.load(Ordering::Relaxed)
+    }
+
+    /// The tensors that a watcher keeps: those of a graph, if they are narrow.
+    #[must_use]
+    pub fn kept(&self, tensors: &[Tensor]) -> Vec<Tensor> {
+        let narrow = |tensor: &Tensor| tensor.shape.len() <= 2 && tensor.width() <= WIDEST;
+        match &*self.work {
+            Work::Graph(_) if tensors.iter().all(narrow) => tensors.to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
     /// Computes what [`Model::tensors`] or [`Model::features`] gave, or refuses.
     pub async fn predict(&self, worker: usize, inputs: Vec<Tensor>, limit: Duration) -> Result<Vec<Output>, Refusal> {
         let rows = inputs.first().map_or(0, Tensor::rows);
@@ -348,7 +384,7 @@ impl Raw {
         let keys = package.inputs.iter().map(|column| format!("{}:", serde_json::Value::from(column.name.as_str())));
         let keys = keys.collect();
         let position = package.inputs.iter().enumerate().map(|(index, column)| (column.name.clone(), index)).collect();
-        Self { plan: package.plan, keys, position, classes: package.classes, scratch: Mutex::default() }
+        Self { plan: Arc::new(package.plan), keys, position, classes: package.classes, scratch: Mutex::default() }
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {

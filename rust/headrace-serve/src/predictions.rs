@@ -12,8 +12,10 @@ use crate::body;
 use crate::bulk;
 use crate::error::Refusal;
 use crate::http::{JSON, Reply, Service};
+use crate::identity;
 use crate::model::Model;
 use crate::routes::Route;
+use crate::watched::Predicted;
 
 /// Says how long the JSON before binary tensors is.
 pub const HEADER_LENGTH: &str = "inference-header-content-length";
@@ -38,28 +40,35 @@ impl Service {
         request: Request<Incoming>,
     ) -> Result<Reply, Refusal> {
         let header = header_length(request.headers())?;
+        let id = self.identities.of(request.headers());
         let media = match route {
             Route::Invocations => media(request.headers().get(CONTENT_TYPE))?,
             Route::Infer if is_arrow(request.headers()) => Media::Arrow,
             _ => Media::Json,
         };
         if media == Media::Arrow {
-            return self.table(worker, model, request).await;
+            return self.table(worker, model, id, request).await;
         }
         let body = body::whole(request, self.bounds.body, self.bounds.arrival).await?;
         model.scheduler.admit(self.bounds.deadline)?;
         let inputs = match (route, media) {
-            (Route::Infer, _) => return self.infer(worker, model, header, &body).await,
+            (Route::Infer, _) => return self.infer(worker, model, id, header, &body).await,
             (Route::Predict, _) => rows::v1(model, &accents::text(model, &body)?)?,
             (_, Media::Csv) => csv::columns(model, &body)?,
             (_, Media::Json | Media::Arrow) => rows::mlflow(model, &accents::text(model, &body)?)?,
         };
-        let outputs = model.predict(worker, inputs.tensors, self.bounds.deadline).await?;
-        Ok(Reply::json(rows::answer(&outputs)))
+        let predicted = self.predict(worker, model, inputs, self.bounds.deadline).await?;
+        Ok(self.watched(Reply::json(rows::answer(&predicted.outputs)), model, id, predicted))
     }
 
     /// A table of many rows, answered as one, or as JSON where only that is wanted.
-    async fn table(&self, worker: usize, model: &Arc<Model>, request: Request<Incoming>) -> Result<Reply, Refusal> {
+    async fn table(
+        &self,
+        worker: usize,
+        model: &Arc<Model>,
+        id: Arc<str>,
+        request: Request<Incoming>,
+    ) -> Result<Reply, Refusal> {
         let json = accepts_json_only(request.headers());
         let bounds = self.bounds;
         let body = body::whole(request, bounds.bulk, bounds.arrival).await?;
@@ -68,16 +77,26 @@ impl Service {
         // What a wrong stream does to its reader ends there.
         let table = tokio::task::spawn_blocking(move || Table::read(body, rows)).await;
         let table = table.map_err(|_| Refusal::Bad("the body cannot be read as an Arrow IPC stream".to_owned()))??;
+        // Batches are shared, not copied.
+        let kept = if model.is_watched() { table.batches.clone() } else { Vec::new() };
         let outputs = bulk::predict(model, worker, table, bounds.bulk, bounds.deadline).await?;
-        if json {
-            return Ok(Reply::json(rows::answer(&outputs)));
-        }
-        let answer = arrow::answer(model, &outputs)?;
-        Ok(Reply { content_type: arrow::STREAM, ..Reply::json(answer) })
+        let reply = if json {
+            Reply::json(rows::answer(&outputs))
+        } else {
+            Reply { content_type: arrow::STREAM, ..Reply::json(arrow::answer(model, &outputs)?) }
+        };
+        Ok(self.watched(reply, model, id, Predicted { outputs, raw: None, table: kept, tensors: Vec::new() }))
     }
 
     /// Protocol v2, where the JSON may end before the body does.
-    async fn infer(&self, worker: usize, model: &Model, header: Option<usize>, body: &[u8]) -> Result<Reply, Refusal> {
+    async fn infer(
+        &self,
+        worker: usize,
+        model: &Model,
+        id: Arc<str>,
+        header: Option<usize>,
+        body: &[u8],
+    ) -> Result<Reply, Refusal> {
         let mut infer = match header {
             Some(0) => v2::raw(model, body)?,
             None => v2::infer(model, &accents::text(model, body)?, &[])?,
@@ -90,15 +109,16 @@ impl Service {
             }
         };
         let limit = infer.timeout.map_or(self.bounds.deadline, |timeout| timeout.min(self.bounds.deadline));
-        let inputs = std::mem::take(&mut infer.inputs).tensors;
-        let outputs = model.predict(worker, inputs, limit).await?;
-        let v2::Answer { body, header } = v2::answer(model, &infer, &outputs);
+        let inputs = std::mem::take(&mut infer.inputs);
+        let predicted = self.predict(worker, model, inputs, limit).await?;
+        let id = infer.id.as_deref().and_then(identity::usable).unwrap_or(id);
+        let v2::Answer { body, header } = v2::answer(model, &infer, &predicted.outputs);
         let mut reply = Reply::json(body);
         if let Some(length) = header {
             reply.content_type = BINARY;
             reply.header = Some((HEADER_LENGTH, HeaderValue::from(length)));
         }
-        Ok(reply)
+        Ok(self.watched(reply, model, id, predicted))
     }
 }
 

@@ -23,9 +23,11 @@ use crate::engine::Engine;
 use crate::engine::onnx::Runtime;
 use crate::error::StartError;
 use crate::http::{Bounds, Service};
+use crate::identity::Identities;
 use crate::model::{Model, Package};
 use crate::scheduler::Limits;
 use crate::seat::Seat;
+use crate::tap::{Tap, WatchOptions, Watcher};
 
 /// How long a connection may take to send a request's head, and how long an idle one is kept.
 const HEAD: Duration = Duration::from_secs(30);
@@ -55,6 +57,8 @@ pub struct Options {
     pub request_rows: usize,
     /// Open connections.
     pub connections: NonZeroUsize,
+    /// What becomes of what was predicted; none: nobody looks.
+    pub watch: Option<WatchOptions>,
 }
 
 /// What is to be served.
@@ -100,6 +104,7 @@ pub struct Server {
     /// `None` once clients are let in.
     door: Mutex<Option<Door>>,
     threads: Mutex<Vec<JoinHandle<()>>>,
+    watcher: Option<Watcher>,
 }
 
 type Incoming = (TcpStream, OwnedSemaphorePermit);
@@ -121,10 +126,15 @@ impl Server {
         let address = listener.local_addr().map_err(|error| bind_error(&options.host, options.port, &error))?;
         let runtime = Runtime::load(library)?;
         let failed = |error: std::io::Error| StartError::Threads { reason: error.to_string() };
+        let identities = Identities::default();
+        let watch = options.watch.clone().map(|watch| Watcher::start(watch, &identities.instance()));
+        let watcher = watch.transpose()?;
         let service = Arc::new(Service {
             catalogue: Catalogue::default(),
             draining: AtomicBool::new(false),
             bounds: options.bounds,
+            tap: watcher.as_ref().map(|watcher| Arc::clone(&watcher.tap)),
+            identities,
             version: env!("CARGO_PKG_VERSION"),
         });
         listener.set_nonblocking(true).map_err(failed)?;
@@ -145,6 +155,7 @@ impl Server {
             workers,
             door: Mutex::new(Some(door)),
             threads: Mutex::default(),
+            watcher,
         };
         for (number, (incoming, orders)) in incoming.into_iter().zip(orders).enumerate() {
             let worker = Worker {
@@ -181,6 +192,8 @@ impl Server {
         let Source { name, version, package, .. } = source;
         let metrics = self.service.catalogue.metrics(name, version);
         let model = Model::new(name, version, &mut engines, package, self.limits, self.request_rows, metrics)?;
+        let watched = self.tap().is_some_and(|tap| tap.watches(&model.subject));
+        model.watched.store(watched, Ordering::Relaxed);
         self.service.catalogue.count(&model);
         let ready: Vec<_> = self
             .workers
@@ -224,6 +237,18 @@ impl Server {
         self.service.catalogue.totals()
     }
 
+    /// Who looks at what was predicted; it may be asked after the end as well.
+    #[must_use]
+    pub fn tap(&self) -> Option<&Arc<Tap>> {
+        self.service.tap.as_ref()
+    }
+
+    /// What this server is called among others: a new name at each start.
+    #[must_use]
+    pub fn instance(&self) -> String {
+        self.service.identities.instance()
+    }
+
     /// Takes no more connections, answers what was asked, and ends; after `patience` whatever is left is dropped.
     pub fn stop(&self, patience: Duration) {
         self.service.draining.store(true, Ordering::Relaxed);
@@ -232,6 +257,9 @@ impl Server {
         for thread in held(&self.threads).drain(..) {
             // A worker that panicked has ended as well.
             let _ = thread.join();
+        }
+        if let Some(watcher) = &self.watcher {
+            watcher.stop();
         }
     }
 }

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from headrace.compute.plan.feature_plan import FeaturePlan
     from headrace.types import PackageView, TransformSource
 
 INPUTS, SCORES = "profile.bin", "scores.bin"
@@ -84,10 +85,14 @@ class Reference:
         package: PackageView,
         *,
         scores: bool = True,
+        predict: bool = True,
         transforms: TransformSource | None = None,
         threads: int = 1,
     ) -> Reference:
-        """The reference that a package has. Raises `RegistryError` where it has none."""
+        """The reference that a package has. Raises `RegistryError` where it has none.
+
+        Without `predict` it is for windows that were counted elsewhere: it has scores, and no predictor.
+        """
         place = f"{package.version.name}@{package.version.number}"
         kept = package.manifest["files"]
         if INPUTS not in kept:
@@ -97,7 +102,9 @@ class Reference:
                 hint="Register the model again with `profile = true` in the stage [register].",
             )
         with_scores = scores and SCORES in kept
-        predictor = Predictor.from_package(package, threads=threads, transforms=transforms) if with_scores else None
+        predictor = None
+        if with_scores and predict:
+            predictor = Predictor.from_package(package, threads=threads, transforms=transforms)
         about = {"model": package.version.name, "version": package.version.number, "package": package.version.package}
         return cls(
             inputs=Profile.from_bytes(package.read(INPUTS)),
@@ -168,6 +175,13 @@ def scored(predictor: Predictor, frame: pl.DataFrame) -> pl.DataFrame:
         found = found.drop(found.columns[1])
     inputs = predictor.plan.inputs
     return found.rename({name: _scored_name(name, inputs) for name in found.columns})
+
+
+def score_columns(plan: FeaturePlan) -> list[tuple[int, str]]:
+    """Which outputs of a predictor `scored` keeps, by position, and what it calls them."""
+    names = ["prediction", *(f"probability_{name}" for name in plan.class_names)]
+    found = [(index, _scored_name(name, plan.inputs)) for index, name in enumerate(names)]
+    return found[:1] + found[2:] if len(plan.classes) == 2 else found
 
 
 def _kinds(predictor: Predictor) -> dict[str, Literal["category"]]:

@@ -17,7 +17,7 @@ use crate::value::Unit;
 
 /// A value of a row.
 #[derive(Debug)]
-enum Cell<'a> {
+pub(super) enum Cell<'a> {
     Missing,
     Boolean(bool),
     Signed(i64),
@@ -73,7 +73,8 @@ pub(super) fn row(
     Ok(())
 }
 
-fn read<'a>(program: &Program, names: &HashMap<Box<str>, usize>, json: &'a [u8]) -> Result<Vec<Cell<'a>>> {
+/// The values of a row, one an input.
+pub(super) fn read<'a>(program: &Program, names: &HashMap<Box<str>, usize>, json: &'a [u8]) -> Result<Vec<Cell<'a>>> {
     let mut deserializer = serde_json::Deserializer::from_slice(json);
     let mut failure = None;
     let mut cells: Vec<Option<Cell<'a>>> = program.inputs.iter().map(|_| None).collect();

@@ -187,6 +187,26 @@ proptest! {
     }
 
     #[test]
+    fn rows_as_a_table_are_the_frame(rows in rows()) {
+        let plan = Plan::parse(&document(&STEPS)).unwrap();
+        let texts: Vec<String> = rows.iter().map(as_json).collect();
+        let schema = plan.schema();
+        let table = plan.table(&schema, texts.iter().map(String::as_bytes)).unwrap();
+        let moments: TimestampMicrosecondArray = rows.iter().map(|row| row.moment).collect();
+        let wholes: Int64Array = rows.iter().map(|row| row.whole).collect();
+        let words: StringArray = rows.iter().map(|row| row.text.as_deref()).collect();
+        prop_assert_eq!(table.column_by_name("moment").unwrap().as_ref(), &moments as &dyn Array);
+        prop_assert_eq!(table.column_by_name("whole").unwrap().as_ref(), &wholes as &dyn Array);
+        prop_assert_eq!(table.column_by_name("text").unwrap().as_ref(), &words as &dyn Array);
+        let mut out = Vec::new();
+        for text in &texts {
+            plan.row(text.as_bytes(), &mut plan.scratch(), &mut out).unwrap();
+        }
+        let matrix = plan.matrix(&schema, &[table], Order::RowMajor, NonZeroUsize::MIN).unwrap();
+        prop_assert_eq!(bits(&matrix), bits(&out));
+    }
+
+    #[test]
     fn any_bytes_are_a_row_or_an_error(bytes: Vec<u8>, text in r#"[\[{"a-z0-9:,.\]} -]{0,60}"#) {
         let plan = Plan::parse(&document(&STEPS)).unwrap();
         for bytes in [bytes, text.into_bytes()] {

@@ -20,7 +20,7 @@ pub struct Infer {
     /// What is computed.
     pub inputs: Inputs,
     /// What the client calls the request.
-    id: Option<String>,
+    pub id: Option<String>,
     /// The outputs that it wants, in order, and whether as bytes.
     wanted: Vec<(usize, bool)>,
     /// How long it would wait.
