@@ -222,7 +222,7 @@ def test_the_ddl_of_sqlite_is_that_of_the_tables() -> None:
     assert versioning.SQLITE_TABLES.read_text(encoding="utf-8") == schema.sqlite_ddl()
 
 
-@pytest.mark.parametrize("step", ["0001"])
+@pytest.mark.parametrize("step", ["0001", "0002"])
 def test_store_of_an_earlier_form_is_opened_with_all_that_it_had(root: Path, step: str) -> None:
     with Store.open(root) as store:
         handle = store.runs.create("p", "manual", {})

@@ -73,6 +73,7 @@ def merge(source: Store, target: Store) -> MergeReport:
         artifacts = _add_artifacts(work, connection)
         runs = _add_runs(work, connection, live)
         cached = _add_cache(work, connection)
+        _add_served(work, connection)
         versions = _add_versions(work, connection)
     return MergeReport(
         objects=work.objects,
@@ -127,6 +128,20 @@ def _add_artifacts(work: _Merge, connection: Connection) -> int:
             _insert(work, connection, schema.parts, own)
             count += 1
     return count
+
+
+def _add_served(work: _Merge, connection: Connection) -> None:
+    """Labels; and live windows of models that are not here, whose versions keep their numbers."""
+    here = set(connection.execute(sa.select(schema.models.c.name)).scalars())
+    windows = [row for row in work.rows["live_windows"] if row["model"] not in here]
+    if len(windows) < len(work.rows["live_windows"]):
+        work.skipped.append("live windows of models that both have: their versions may have other numbers here")
+    for table, rows in (
+        (schema.live_windows, windows),
+        *((t, work.rows[t.name]) for t in (schema.label_files, schema.labels)),
+    ):
+        if rows:
+            connection.execute(work.target.database.insert_new(table), rows)
 
 
 def _add_runs(work: _Merge, connection: Connection, live: set[str]) -> int:

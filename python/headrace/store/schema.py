@@ -265,6 +265,46 @@ loop_log = Table(
     Column("hash", Text, nullable=False),
 )
 
+# --- what was served --------------------------------------------------------------------------------------------------
+
+live_windows = Table(
+    "live_windows",
+    metadata,
+    Column("model", Text, primary_key=True),
+    Column("version", Text, primary_key=True),
+    # Start of the period and its length, whole seconds.
+    Column("start", BigInteger, primary_key=True, autoincrement=False),
+    Column("seconds", BigInteger, primary_key=True, autoincrement=False),
+    # Which start of which server counted: their windows add up.
+    Column("server", Text, primary_key=True),
+    Column("rows", BigInteger, nullable=False),
+    Column("inputs", LargeBinary, nullable=False),
+    Column("scores", LargeBinary, nullable=False),
+    Column("written", Float, nullable=False),
+)
+
+label_files = Table(
+    "label_files",
+    metadata,
+    Column("sha256", Text, primary_key=True),
+    # Orders files as they came.
+    Column("number", BigInteger, nullable=False),
+    Column("at", Float, nullable=False),
+    Column("labels", BigInteger, nullable=False),
+)
+
+labels = Table(
+    "labels",
+    metadata,
+    Column("request_id", Text, primary_key=True),
+    Column("row", Integer, primary_key=True, autoincrement=False),
+    # When the label became known, and where it stands among those of the same moment: the last one counts.
+    Column("known", Float, primary_key=True),
+    Column("position", BigInteger, primary_key=True, autoincrement=False),
+    Column("label", Text, primary_key=True),
+    Column("source", Text, nullable=False),
+)
+
 # What was once said about a version, an alias or a decision cannot be unsaid, not even by our own code.
 APPEND_ONLY = ("versions", "package_files", "alias_history", "loop_log")
 

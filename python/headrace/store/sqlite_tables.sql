@@ -16,6 +16,34 @@ CREATE TABLE cache (
     created FLOAT NOT NULL,
     CONSTRAINT pk_cache PRIMARY KEY ("key")
 );
+CREATE TABLE label_files (
+    sha256 TEXT NOT NULL,
+    number BIGINT NOT NULL,
+    at FLOAT NOT NULL,
+    labels BIGINT NOT NULL,
+    CONSTRAINT pk_label_files PRIMARY KEY (sha256)
+);
+CREATE TABLE labels (
+    request_id TEXT NOT NULL,
+    "row" INTEGER NOT NULL,
+    known FLOAT NOT NULL,
+    position BIGINT NOT NULL,
+    label TEXT NOT NULL,
+    source TEXT NOT NULL,
+    CONSTRAINT pk_labels PRIMARY KEY (request_id, "row", known, position, label)
+);
+CREATE TABLE live_windows (
+    model TEXT NOT NULL,
+    version TEXT NOT NULL,
+    start BIGINT NOT NULL,
+    seconds BIGINT NOT NULL,
+    server TEXT NOT NULL,
+    rows BIGINT NOT NULL,
+    inputs BLOB NOT NULL,
+    scores BLOB NOT NULL,
+    written FLOAT NOT NULL,
+    CONSTRAINT pk_live_windows PRIMARY KEY (model, version, start, seconds, server)
+);
 CREATE TABLE loops (
     project TEXT NOT NULL,
     last_seq INTEGER NOT NULL,

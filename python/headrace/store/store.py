@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from headrace.store.fsck import FsckReport
     from headrace.store.gc import GcReport
     from headrace.store.lineage import Lineage
+    from headrace.store.live import Live
     from headrace.store.loops import Loops
     from headrace.store.merge import MergeReport
     from headrace.store.runs import Runs
@@ -36,6 +37,7 @@ class Store:
         from headrace.store.artifacts import Artifacts
         from headrace.store.cache import Cache
         from headrace.store.lineage import Lineage
+        from headrace.store.live import Live
         from headrace.store.loops import Loops
         from headrace.store.runs import Runs
         from headrace.store.versions import Versions
@@ -49,6 +51,7 @@ class Store:
         self.runs: Runs = Runs(database, self.artifacts, root)
         self.cache: Cache = Cache(database, root)
         self.lineage: Lineage = Lineage(database)
+        self.live: Live = Live(database)
         self.loops: Loops = Loops(database, root)
         self.versions: Versions = Versions(database, self.objects, self.artifacts)
 

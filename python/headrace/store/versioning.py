@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from headrace.store.database import Connection, Database
 
 
-REVISION = "0002"
+REVISION = "0003"
 """What `alembic_version` holds in a database that this code can use as it is."""
 SQLITE_TABLES = Path(__file__).with_name("sqlite_tables.sql")
 """The tables of `schema.py` as SQLite's DDL, so that a new store needs no SQLAlchemy. A test compares the two."""
