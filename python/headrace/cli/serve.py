@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from headrace.serving import Server
+    from headrace.serving.watching import Watching
+    from headrace.types import PackageView
 
 
 @click.command(
@@ -62,6 +64,26 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 86_400),
     help="Seconds after SIGTERM or Ctrl-C in which what was asked is still answered.",
 )
+@click.option(
+    "--window",
+    default=3600.0,
+    show_default=True,
+    type=click.FloatRange(1, 86_400),
+    help="Seconds of a live window: predicted rows are counted by period, and compared with the reference.",
+)
+@click.option(
+    "--log-dir",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where predictions are logged.  [default: predictions in the project's store; none for a file]",
+)
+@click.option("--no-log", is_flag=True, help="Log no predictions.")
+@click.option(
+    "--log-sample",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0, 1),
+    help="The share of requests that are logged.",
+)
 @project_option
 @json_option
 def serve(
@@ -73,6 +95,10 @@ def serve(
     max_batch_rows: int,
     deadline: float,
     drain: float,
+    window: float,
+    log_dir: Path | None,
+    no_log: bool,
+    log_sample: float,
     project_dir: str,
     env: str | None,
     as_json: bool,
@@ -82,10 +108,15 @@ def serve(
     REF is MODEL@ALIAS, MODEL@NUMBER, or MODEL for its champion: raw columns in, the prediction out, computed by the
     feature plan of the package. A file ending in .onnx is served as it is. The Open Inference Protocol v2, KServe v1,
     MLflow's /invocations and SageMaker's /ping are answered on the same port, and /metrics for Prometheus.
+
+    What is predicted is counted and logged after the answer, in the store of the project; no answer waits for that.
     """
     from headrace.serving import Server
 
-    def start(source: object) -> Server:
+    if no_log and log_dir is not None:
+        raise click.UsageError("--no-log and --log-dir say different things: leave one out")
+
+    def start(source: object, log: Path | None) -> Server:
         return Server(
             source,  # type: ignore[arg-type]  # a package or a path, as below
             host=host,
@@ -93,16 +124,24 @@ def serve(
             workers=workers,
             max_batch_rows=max_batch_rows,
             deadline=deadline,
+            window=window,
+            log=None if no_log else log,
+            log_sample=log_sample,
         )
+
+    watching = None
 
     with until_asked_to_stop() as asked:
         if model.endswith(".onnx"):
-            server = start(Path(model))
+            server = start(Path(model), log_dir)
         else:
             from headrace.project import Project
 
             with Project(project_dir, env=env) as project:
-                server = start(project.registry.resolve(model))
+                package = project.registry.resolve(model)
+                root, url = project.store.root, project.store.url
+                server = start(package, log_dir or root / "predictions")
+                watching = _watch(server, package, root, url)
         try:
             if as_json:
                 document = {
@@ -117,6 +156,29 @@ def serve(
             asked()
         finally:
             server.stop(patience=drain)
+            if watching is not None:
+                watching.stop()
+
+
+def _watch(server: Server, package: PackageView, root: Path, url: str | None) -> Watching:
+    """What carries windows into the store, while it is there."""
+    from headrace.serving.watching import Watching
+    from headrace.store import Store
+
+    def find(name: str, number: str) -> PackageView | None:
+        version = package.version
+        return package if (version.name, str(version.number)) == (name, number) and _has_profile(package) else None
+
+    def say(trouble: str) -> None:
+        click.echo(f"warning: {trouble}", err=True)
+
+    watching = Watching(server, lambda: Store.open(root, url=url, create=False), find, say=say)
+    watching.start()
+    return watching
+
+
+def _has_profile(package: PackageView) -> bool:
+    return "profile.bin" in package.manifest["files"]
 
 
 @contextmanager
