@@ -4,7 +4,9 @@ pub mod arrow;
 pub mod binary;
 pub mod cells;
 pub mod csv;
+pub mod grpc;
 pub mod rows;
+pub mod tensors;
 pub mod v2;
 
 use std::borrow::Cow;

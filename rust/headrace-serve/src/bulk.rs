@@ -41,7 +41,7 @@ pub async fn predict(
         let model = Arc::clone(model);
         running.spawn_local(async move {
             let left = end.saturating_duration_since(Instant::now());
-            (number, model.compute(worker, inputs, left).await.map_err(|refusal| whole(refusal, limit)))
+            (number, model.compute(worker, inputs, left).await.map_err(|refusal| refusal.within(limit)))
         });
     }
     while !running.is_empty() {
@@ -50,14 +50,6 @@ pub async fn predict(
     let outputs = joined(answers.into_iter().flatten().collect())?;
     model.metrics.answered(outputs.first().map_or(0, |output| output.tensor.rows()));
     Ok(outputs)
-}
-
-/// The deadline is that of the request, not of what was left to a piece.
-fn whole(refusal: Refusal, limit: Duration) -> Refusal {
-    match refusal {
-        Refusal::Expired(_) => Refusal::Expired(limit),
-        other => other,
-    }
 }
 
 type Piece = (usize, Result<Vec<Output>, Refusal>);

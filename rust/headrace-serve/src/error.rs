@@ -170,6 +170,15 @@ impl Refusal {
         }
     }
 
+    /// With the deadline that the whole request had, where only what was left of it was waited for.
+    #[must_use]
+    pub fn within(self, limit: Duration) -> Self {
+        match self {
+            Self::Expired(_) => Self::Expired(limit),
+            other => other,
+        }
+    }
+
     /// As the metric names it.
     #[must_use]
     pub fn reason(&self) -> Reason {

@@ -214,7 +214,7 @@ fn signed(mut response: Response<Full<Bytes>>, model: Option<&Model>) -> Respons
 
 /// Whether the Host header is one that a client on this machine sends. A page in a browser that was led here by a name of
 /// its own (DNS rebinding) sends that name.
-fn names_this_machine(host: Option<&HeaderValue>) -> bool {
+pub(crate) fn names_this_machine(host: Option<&HeaderValue>) -> bool {
     let Some(host) = host else { return true };
     let Ok(host) = host.to_str() else { return false };
     let name = match host.strip_prefix('[') {

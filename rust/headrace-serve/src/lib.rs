@@ -14,18 +14,21 @@
 //! - [`routes`]: which path leads where, and what it takes to be let in.
 //! - [`bulk`]: tables of many rows, piece by piece.
 //! - [`body`], [`predictions`]: what a request for predictions is written in, and its answer.
-//! - [`http`], [`server`]: connections, limits, start and end.
 //! - [`identity`]: what a request is called.
 //! - `watched`, [`tap`], `recorder`: who looks at what was predicted; [`live`] windows, and the log's [`segments`].
 //! - [`subject`]: what is watched of a version.
+//! - [`call`]: gRPC, beside HTTP on the same port.
+//! - [`http`], [`connection`], [`server`]: connections, limits, start and end.
 //! - [`metrics`]: what Prometheus reads.
 //! - [`error`]: everything that keeps a server from starting, and everything that a request can be told.
 
 pub mod accents;
 pub mod body;
 pub mod bulk;
+pub mod call;
 pub mod catalogue;
 mod columns;
+pub mod connection;
 pub mod engine;
 pub mod error;
 pub mod golden;

@@ -108,6 +108,36 @@ pub const ENTRIES: [Entry; 19] = {
     ]
 };
 
+/// What is called by gRPC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Call {
+    /// Is the process there?
+    Live,
+    /// Does it take requests?
+    Ready,
+    /// Does the model take requests?
+    ModelReady,
+    /// The server's name and extensions.
+    Server,
+    /// Inputs and outputs of the model.
+    Metadata,
+    /// Predictions.
+    Infer,
+    /// gRPC's own word for ready.
+    Health,
+}
+
+/// Every call, by the path that it has in HTTP/2, and what it takes.
+pub const CALLS: [(&str, Call, Permission); 7] = [
+    ("/inference.GRPCInferenceService/ServerLive", Call::Live, Permission::Open),
+    ("/inference.GRPCInferenceService/ServerReady", Call::Ready, Permission::Open),
+    ("/inference.GRPCInferenceService/ModelReady", Call::ModelReady, Permission::Open),
+    ("/inference.GRPCInferenceService/ServerMetadata", Call::Server, Permission::Predict),
+    ("/inference.GRPCInferenceService/ModelMetadata", Call::Metadata, Permission::Predict),
+    ("/inference.GRPCInferenceService/ModelInfer", Call::Infer, Permission::Predict),
+    ("/grpc.health.v1.Health/Check", Call::Health, Permission::Open),
+];
+
 /// A way in, and the names that the path gives.
 #[derive(Debug)]
 pub struct Found<'a> {

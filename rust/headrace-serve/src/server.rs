@@ -5,20 +5,17 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::path::Path;
-use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::catalogue::{Catalogue, Endpoint};
+use crate::connection::connection;
 use crate::engine::Engine;
 use crate::engine::onnx::Runtime;
 use crate::error::StartError;
@@ -29,14 +26,6 @@ use crate::scheduler::Limits;
 use crate::seat::Seat;
 use crate::tap::{Tap, WatchOptions, Watcher};
 
-/// How long a connection may take to send a request's head, and how long an idle one is kept.
-const HEAD: Duration = Duration::from_secs(30);
-/// How long a connection is still read after the server was asked to stop: what was sent before may not have been seen.
-const GRACE: Duration = Duration::from_millis(20);
-/// Headers of a request.
-const HEADERS: usize = 100;
-/// Bytes of a request's head, and of what is read at once.
-const BUFFER: usize = 64 * 1024;
 /// How long to wait when the system gives no more connections: descriptors are used up.
 const EXHAUSTED: Duration = Duration::from_millis(50);
 
@@ -85,7 +74,7 @@ impl fmt::Debug for Source<'_> {
 
 /// What the workers are told.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Phase {
+pub(crate) enum Phase {
     Serving,
     /// Answer what was asked, within so long.
     Draining(Duration),
@@ -394,30 +383,6 @@ impl Worker {
         self.service.catalogue.close();
         while computing.join_next().await.is_some() {}
     }
-}
-
-async fn connection(
-    service: Arc<Service>,
-    worker: usize,
-    stream: TcpStream,
-    permit: OwnedSemaphorePermit,
-    mut phase: watch::Receiver<Phase>,
-) {
-    let Ok(stream) = tokio::net::TcpStream::from_std(stream) else { return };
-    let answer = service_fn(|request| service.answer(worker, request));
-    let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(HEADERS).max_buf_size(BUFFER);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), answer));
-    let told = tokio::select! {
-        // A client that breaks the protocol or leaves has heard of it.
-        _ = serving.as_mut() => false,
-        _ = phase.wait_for(|phase| *phase != Phase::Serving) => true,
-    };
-    if told && tokio::time::timeout(GRACE, serving.as_mut()).await.is_err() {
-        serving.as_mut().graceful_shutdown();
-        let _ = serving.await;
-    }
-    drop(permit);
 }
 
 fn listen(host: &str, port: u16) -> Result<TcpListener, StartError> {

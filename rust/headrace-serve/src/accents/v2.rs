@@ -1,16 +1,17 @@
 //! The Open Inference Protocol, version 2, REST.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::binary::{self, Tail};
-use super::cells::Column;
-use super::{array, from_columns, of_input, read};
+use super::tensors::{self, Given, Values, count_of};
+use super::{of_input, read};
 use crate::error::Refusal;
 use crate::inputs::Inputs;
-use crate::json::{self, write_text, write_values};
+use crate::json::{write_text, write_values};
 use crate::model::{Model, Output};
 use crate::tensor::{Kind, Tensor};
 
@@ -65,11 +66,6 @@ struct Wanted {
     parameters: Option<Parameters>,
 }
 
-const DATATYPES: [&str; 14] = [
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES",
-    "BF16",
-];
-
 /// Reads a request; `tail` is what stands behind its JSON, where it says where that ends.
 pub fn infer(model: &Model, text: &str, tail: &[u8]) -> Result<Infer, Refusal> {
     let document: Document<'_> = read(text)?;
@@ -81,8 +77,9 @@ pub fn infer(model: &Model, text: &str, tail: &[u8]) -> Result<Infer, Refusal> {
     let timeout = document.parameters.as_ref().and_then(|given| given.timeout);
     let timeout = timeout.filter(|timeout| *timeout > 0).map(Duration::from_micros);
     let mut tail = Tail { left: tail };
-    let inputs =
-        if model.takes_rows() { columns(model, &document, &mut tail) } else { tensors(model, &document, &mut tail) }?;
+    let given: Vec<Given<'_>> =
+        document.inputs.iter().map(|input| given(input, &mut tail)).collect::<Result<_, Refusal>>()?;
+    let inputs = tensors::inputs(model, &given)?;
     if !tail.left.is_empty() {
         let left = tail.left.len();
         return Err(Refusal::Bad(format!(
@@ -138,7 +135,7 @@ fn positions(model: &Model, wanted: &[Wanted], bytes: bool) -> Result<Vec<(usize
     Ok(positions)
 }
 
-fn position(model: &Model, name: &str) -> Result<usize, Refusal> {
+pub(super) fn position(model: &Model, name: &str) -> Result<usize, Refusal> {
     let found = model.outputs.iter().position(|column| column.name == name);
     found.ok_or_else(|| {
         let names: Vec<_> = model.outputs.iter().map(|column| format!("'{}'", column.name.escape_debug())).collect();
@@ -147,109 +144,16 @@ fn position(model: &Model, name: &str) -> Result<usize, Refusal> {
     })
 }
 
-fn shape_of(input: &Input<'_>) -> Result<Vec<usize>, Refusal> {
-    let shape: Option<Vec<usize>> = input.shape.iter().map(|length| usize::try_from(*length).ok()).collect();
-    shape.ok_or_else(|| of_input(&input.name, &format!("the shape {:?} has a negative length", input.shape)))
-}
-
-fn count_of(shape: &[usize]) -> Option<usize> {
-    shape.iter().try_fold(1_usize, |count, length| count.checked_mul(*length))
-}
-
-/// An input's values: JSON, or bytes.
-enum Given<'a> {
-    Json(&'a RawValue),
-    Bytes(&'a [u8]),
-}
-
-fn data_of<'a>(input: &Input<'a>, tail: &mut Tail<'a>) -> Result<Given<'a>, Refusal> {
+fn given<'a>(input: &'a Input<'a>, tail: &mut Tail<'a>) -> Result<Given<'a>, Refusal> {
     let failed = |what: &str| of_input(&input.name, what);
     let size = input.parameters.as_ref().and_then(|given| given.binary_data_size);
-    match (input.data, size) {
-        (Some(data), None) => Ok(Given::Json(data)),
-        (None, Some(size)) => tail.take(size).map(Given::Bytes).map_err(|what| failed(&what)),
-        (Some(_), Some(_)) => Err(failed("it has `data` and a binary_data_size; expected one of them")),
-        (None, None) => Err(failed("it has no `data`")),
-    }
-}
-
-/// Tensors for the graph.
-fn tensors<'a>(model: &Model, document: &Document<'a>, tail: &mut Tail<'a>) -> Result<Inputs, Refusal> {
-    let mut tensors: Vec<Option<Tensor>> = model.inputs.iter().map(|_| None).collect();
-    for input in &document.inputs {
-        let position = model.position(&input.name).ok_or_else(|| model.unknown(&input.name))?;
-        let port = &model.ports()[position];
-        if input.datatype != port.kind.datatype() {
-            let (found, expected) = (input.datatype.escape_debug(), port.kind.datatype());
-            return Err(of_input(&input.name, &format!("its datatype is '{found}', expected {expected}")));
-        }
-        let shape = shape_of(input)?;
-        let failed = |what: String| of_input(&input.name, &what);
-        let tensor = match data_of(input, tail)? {
-            Given::Json(values) => {
-                let tensor = json::tensor(values.get(), port.kind).map_err(failed)?;
-                let flat = tensor.shape.len() == 1 && count_of(&shape) == Some(tensor.data.len());
-                if !flat && tensor.shape != shape {
-                    let found = &tensor.shape;
-                    return Err(failed(format!("its data has the shape {found:?}, and says {shape:?}")));
-                }
-                Tensor { shape, data: tensor.data }
-            }
-            Given::Bytes(bytes) => {
-                let count = count_of(&shape)
-                    .ok_or_else(|| failed(format!("the shape {shape:?} has more values than can be")))?;
-                Tensor { data: binary::data(bytes, port.kind, count).map_err(failed)?, shape }
-            }
-        };
-        if tensors[position].replace(tensor).is_some() {
-            return Err(of_input(&input.name, "it is there twice"));
-        }
-    }
-    if let Some(position) = tensors.iter().position(Option::is_none) {
-        return Err(model.missing(position));
-    }
-    model.tensors(tensors.into_iter().flatten().collect())
-}
-
-/// Columns for the feature plan, which says itself what is wrong with a value.
-fn columns<'a>(model: &Model, document: &Document<'a>, tail: &mut Tail<'a>) -> Result<Inputs, Refusal> {
-    let mut named = Vec::with_capacity(document.inputs.len());
-    for input in &document.inputs {
-        if !DATATYPES.contains(&input.datatype.as_str()) {
-            let found = input.datatype.escape_debug();
-            return Err(of_input(&input.name, &format!("there is no datatype '{found}'")));
-        }
-        let shape = shape_of(input)?;
-        let rows = match shape.as_slice() {
-            [rows] | [rows, 1] => *rows,
-            _ => return Err(of_input(&input.name, &format!("its shape is {shape:?}, expected [rows] or [rows, 1]"))),
-        };
-        let values = match data_of(input, tail)? {
-            Given::Json(values) => values,
-            Given::Bytes(bytes) => {
-                let cells = binary::cells(bytes, &input.datatype, rows).map_err(|what| of_input(&input.name, &what))?;
-                named.push((input.name.clone(), Column::Made(cells)));
-                continue;
-            }
-        };
-        let mut values = array(values, &format!("the input '{}'", input.name.escape_debug()))?;
-        if shape.len() == 2 {
-            for value in &mut values {
-                if value.get().starts_with('[') {
-                    *value = match array(value, "a row")?.as_slice() {
-                        [single] => single,
-                        _ => return Err(of_input(&input.name, "a row of it has not one value")),
-                    };
-                }
-            }
-        }
-        if values.len() != rows {
-            let found = values.len();
-            return Err(of_input(&input.name, &format!("it has {found} values, its shape says {rows}")));
-        }
-        named.push((input.name.clone(), Column::Raw(values)));
-    }
-    from_columns(model, named, true)
+    let values = match (input.data, size) {
+        (Some(data), None) => Values::Json(data),
+        (None, Some(size)) => Values::Bytes(Cow::Borrowed(tail.take(size).map_err(|what| failed(&what))?)),
+        (Some(_), Some(_)) => return Err(failed("it has `data` and a binary_data_size; expected one of them")),
+        (None, None) => return Err(failed("it has no `data`")),
+    };
+    Ok(Given { name: &input.name, datatype: &input.datatype, shape: &input.shape, values })
 }
 
 /// An answer: JSON, and the tensors behind it that were wanted as bytes.
@@ -298,12 +202,13 @@ pub fn answer(model: &Model, request: &Infer, outputs: &[Output]) -> Answer {
     Answer { body: out, header }
 }
 
+/// What the server can beside the protocol's core.
+pub(super) const EXTENSIONS: [&str; 1] = ["binary_tensor_data"];
+
 /// What the server is.
 #[must_use]
 pub fn server(version: &str) -> Vec<u8> {
-    serde_json::json!({ "name": "headrace", "version": version, "extensions": ["binary_tensor_data"] })
-        .to_string()
-        .into_bytes()
+    serde_json::json!({ "name": "headrace", "version": version, "extensions": EXTENSIONS }).to_string().into_bytes()
 }
 
 /// What a model takes and gives, under the name that it is asked by; `versions` are there.
@@ -313,7 +218,7 @@ pub fn metadata(name: &str, versions: &[&str], model: &Model) -> Vec<u8> {
         let one = |column: &crate::model::Column| serde_json::json!({ "name": column.name, "datatype": column.datatype, "shape": column.shape });
         columns.iter().map(one).collect()
     };
-    let platform = if model.takes_rows() { "headrace_package" } else { "onnxruntime_onnx" };
+    let platform = platform(model);
     serde_json::json!({
         "name": name,
         "versions": versions,
@@ -323,6 +228,11 @@ pub fn metadata(name: &str, versions: &[&str], model: &Model) -> Vec<u8> {
     })
     .to_string()
     .into_bytes()
+}
+
+/// What computes a model, as protocol v2 names it.
+pub(super) fn platform(model: &Model) -> &'static str {
+    if model.takes_rows() { "headrace_package" } else { "onnxruntime_onnx" }
 }
 
 /// A state of the server, or of the model.
