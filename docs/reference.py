@@ -20,6 +20,7 @@ from headrace.hooks.manager import PluginManager
 from headrace.hooks.reference import Port, StageReference, config_keys, stage_reference, trigger_reference
 from headrace.hooks.triggers import check_trigger
 from headrace.loop.policy import LoopPolicy
+from headrace.loop.rehearsal.policy import RehearsePolicy
 from headrace.pipeline.spec import KINDS, PLUGIN_KEYS, PROJECT_KEYS, SHARED_KEYS, STORE_KEYS
 from headrace.testing.hooks import HookConformance, hook_conformance
 from headrace.testing.stage import Refusal, StageConformance, run_stage, stage_conformance
@@ -224,6 +225,7 @@ def toml_page() -> str:
             lines.append(
                 f"Stages whose config has a key {shared} take it from here where their own table does not set it."
             )
+    rehearsal = [(f"`{k.name}`", _code(k.type), _code(k.default_text), k.meaning) for k in config_keys(RehearsePolicy)]
     loop = [(f"`{k.name}`", _code(k.type), _code(k.default_text), k.meaning) for k in config_keys(LoopPolicy)]
     lines += [
         "## [loop]",
@@ -232,6 +234,9 @@ def toml_page() -> str:
             "seconds. The keys of each trigger are in [Built-in stages](stages.md)."
         ),
         _table(("key", "type", "default", "meaning"), loop),
+        "## [rehearse]",
+        "What `headrace rehearse` plays, with the loop and the pipeline as they are.",
+        _table(("key", "type", "default", "meaning"), rehearsal),
     ]
     kinds = ", ".join(f"`{kind}`" for kind in KINDS)
     lines += [

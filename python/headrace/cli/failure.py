@@ -10,7 +10,7 @@ import click
 
 from headrace.errors import HeadraceError, printable
 
-OK, BUG, USAGE, FAILED, REFUSED, STORE, DRIFT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
+OK, BUG, USAGE, FAILED, REFUSED, STORE, DRIFT, REHEARSAL, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 7, 130
 
 EXIT_CODES = {
     OK: "done",
@@ -20,6 +20,7 @@ EXIT_CODES = {
     REFUSED: "the gate refused the model (only with --fail-on-gate)",
     STORE: "the store or the registry cannot be read or written, or refuses",
     DRIFT: "live data drifted (only with --fail-on-drift)",
+    REHEARSAL: "a rehearsal did not go as [rehearse.expect] says",
     INTERRUPTED: "interrupted by Ctrl-C or SIGTERM",
 }
 
@@ -34,6 +35,12 @@ class DriftFoundError(HeadraceError):
     """Live data drifted, and the caller asked that this be a failure."""
 
     exit_code = DRIFT
+
+
+class RehearsalError(HeadraceError):
+    """A rehearsal did not go as it was expected to."""
+
+    exit_code = REHEARSAL
 
 
 def report(error: BaseException, *, show_traceback: bool) -> int:

@@ -42,6 +42,7 @@ _SECTIONS = {
         "loop": Lazy("headrace.cli.loop:loop", "Watch, decide, train, compare, promote or keep, by itself."),
         "status": Lazy("headrace.cli.status:status", "Show what the loop does, what keeps it, what it did last."),
         "timeline": Lazy("headrace.cli.status:timeline", "Show everything that the loop decided and did."),
+        "rehearse": Lazy("headrace.cli.rehearse:rehearse", "Play the loop through a made-up world with known faults."),
         "audit": Lazy("headrace.cli.status:audit", "Check that the log of the loop is as it was written."),
     },
     "Keep": {

@@ -151,6 +151,9 @@ class Controller:
                 found.append(when.timestamp())
         if state.phase == "watch" and state.cycle is not None and state.cycle.promoted_at is not None:
             found.append(state.cycle.promoted_at + self.policy.watch.length)
+        follow_up = self._follow_up(state)
+        if follow_up is not None:
+            found.append(follow_up)
         if state.held is not None and state.held.get("until") is not None:
             found.append(float(state.held["until"]))
         return min(found)
@@ -195,6 +198,10 @@ class Controller:
         ]
         if context.champion is None and not state.decided:
             reasons.append({"trigger": "first", "why": "there is no champion yet", "evidence": {}})
+        follow_up = self._follow_up(state)
+        if follow_up is not None and now >= follow_up:
+            why = f"the last promotion, on {moment(follow_up - self.policy.follow_up):%Y-%m-%d}, answered a change"
+            reasons.append({"trigger": "follow-up", "why": why, "evidence": {}})
         if not reasons:
             return None
         against = self._against(state, context, now)
@@ -213,6 +220,12 @@ class Controller:
             "champion": self._champion_number(),
         }
         return self._write(words.DECIDED, body)
+
+    def _follow_up(self, state: State) -> float | None:
+        """When one more run is due after a promotion that answered a change: its rows were mostly of the old world."""
+        if state.changed_at is None or not self.policy.follow_up or self.live is None:
+            return None
+        return state.changed_at + self.policy.follow_up
 
     def _ask(self, context: Context, state: State) -> tuple[dict[str, Fired], LogEntry | None]:
         """What fired; one that raises is written down once, and the others are asked all the same."""

@@ -112,6 +112,11 @@ class LoopPolicy(BaseModel):
     length: Span | None = Field(default=None, description='For window = "sliding", as 90d.')
     since: Instant | None = Field(default=None, description='For window = "since", as 2026-01-31.')
     cooldown: Span = Field(default=DAY, description="The least time between two runs, and after a roll back.")
+    follow_up: Span = Field(
+        default=28 * DAY,
+        description="So long after a promotion that a change of the world brought about, one more run is due: by then "
+        "more of the rows are from the world as it is now. 0s: never.",
+    )
     budget: int = Field(default=7, ge=0, description="The most runs within seven days.")
     min_rows: int = Field(
         default=100, ge=0, description="The least labelled live rows that came in since the last run."

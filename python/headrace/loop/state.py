@@ -18,6 +18,8 @@ HELD, PROBLEM, DECIDED, TRAINED = "held", "problem", "decided", "trained"
 WAITING, PROMOTING, PROMOTED = "waiting", "promoting", "promoted"
 ROLLING_BACK, ROLLED_BACK, ENDED = "rolling back", "rolled back", "ended"
 
+UNPROVOKED = frozenset({"first", "follow-up", "manual"})
+"""Reasons of a run that say nothing of a change of the world."""
 PERSONS = frozenset({REQUESTED, PAUSED, RESUMED, APPROVED, REJECTED})
 """What a person says, at any time and without a lease."""
 
@@ -62,6 +64,8 @@ class State:
     """The data of the last decision."""
     resting_from: float | None = None
     """From when on the cooldown counts."""
+    changed_at: float | None = None
+    """When a version was promoted because something fired, if no run was decided since."""
     held: Mapping[str, Any] | None = None
     """The body of the last entry, where that says that nothing is done."""
     problems: frozenset[str] = frozenset()
@@ -109,6 +113,7 @@ def _after(state: State, entry: LogEntry) -> State:
                 decided=(*state.decided, entry.at),
                 last_data=body["data"],
                 resting_from=entry.at,
+                changed_at=None,
                 problems=frozenset(),
             )
     return _in_cycle(state, entry)
@@ -126,11 +131,13 @@ def _in_cycle(state: State, entry: LogEntry) -> State:
         case "promoting":
             return replace(state, phase="promote", cycle=replace(cycle, promoting=body))
         case "promoted":
-            return replace(state, phase="watch", cycle=replace(cycle, promoted=body, promoted_at=entry.at))
+            fired = {reason["trigger"] for reason in cycle.decided["reasons"]} - UNPROVOKED
+            promoted = replace(cycle, promoted=body, promoted_at=entry.at)
+            return replace(state, phase="watch", cycle=promoted, changed_at=entry.at if fired else None)
         case "rolling back":
             return replace(state, phase="roll back", cycle=replace(cycle, rolling_back=body))
         case "rolled back":
-            return replace(state, phase="idle", cycle=None, resting_from=entry.at)
+            return replace(state, phase="idle", cycle=None, resting_from=entry.at, changed_at=None)
         case "ended":
             return replace(state, phase="idle", cycle=None)
     return state

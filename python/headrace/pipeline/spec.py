@@ -37,6 +37,7 @@ KINDS = (
     "notify",
 )
 RESERVED = ("project", "env", "store", "plugins", "rehearse", "loop", "serve")
+_WITH_DEFAULTS = ("loop", "rehearse")  # tables that say something also where nobody wrote them
 PROJECT_KEYS = ("name", "target", "task", "time_column", "id_columns", "seed", "jobs", "threads")
 STORE_KEYS = ("path", "url")
 PLUGIN_KEYS = ("disabled",)
@@ -308,7 +309,7 @@ def _overlay(overlays: Any, env: str | None, places: Places) -> Mapping[str, Any
 def overridden(document: Mapping[str, Any], override: Override) -> dict[str, Any]:
     """`document` with one key changed; `SpecError` if it has no such table."""
     head, *rest = override.path
-    if head not in document:
+    if head not in document and head not in _WITH_DEFAULTS:
         raise SpecError(
             f"{'.'.join(override.path)!r} begins with {head!r}, which is not in this spec",
             place=override.shown,
