@@ -83,6 +83,8 @@ class Detector:
 class ServedVersion:
     @property
     def batched(self) -> bool: ...
+    @property
+    def engine(self) -> str: ...
 
 @final
 class Server:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     keys={
         "url": "where it listens",
         "model, version": "what it serves",
+        "engine": "what computes: trees (a tree ensemble, walked without ONNX Runtime, where faster) or onnxruntime",
         "batched": "whether requests that wait are computed together",
     },
 )
@@ -148,6 +149,7 @@ def serve(
                     "url": server.url,
                     "model": server.model,
                     "version": server.version,
+                    "engine": server.engine,
                     "batched": server.batched,
                 }
                 click.echo(json.dumps(document))

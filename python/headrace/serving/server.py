@@ -52,6 +52,11 @@ class Loaded:
         """Whether requests that wait are computed together: not where rows depend on each other, or on their number."""
         return self.core.batched
 
+    @property
+    def engine(self) -> str:
+        """What computes: `onnxruntime`, or `trees`, which walks a graph that is one tree ensemble without it."""
+        return self.core.engine
+
     def __str__(self) -> str:
         return f"{self.model}@{self.version}"
 
@@ -285,6 +290,14 @@ class Server:
         That of the version that `version` names.
         """
         return self._first.batched
+
+    @property
+    def engine(self) -> str:
+        """What computes: `onnxruntime`, or `trees`, which walks a graph that is one tree ensemble without it.
+
+        The latter where it gave the same for rows that are hard to decide, and was faster, when the model was loaded.
+        """
+        return self._first.engine
 
     @property
     def instance(self) -> str:

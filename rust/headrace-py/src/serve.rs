@@ -202,6 +202,11 @@ impl PyServer {
 #[pymethods]
 impl PyServedVersion {
     #[getter]
+    fn engine(&self) -> &'static str {
+        self.model.as_ref().map_or("", |model| model.engine)
+    }
+
+    #[getter]
     fn batched(&self) -> bool {
         self.model.as_ref().is_some_and(|model| model.batched)
     }

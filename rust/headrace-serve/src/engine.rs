@@ -1,6 +1,11 @@
 //! What computes: a graph that is ready to be run.
 
+pub(crate) mod choice;
+mod ensemble;
+mod forest;
+mod native;
 pub mod onnx;
+mod proto;
 
 use crate::tensor::{Kind, Tensor};
 
@@ -22,6 +27,11 @@ pub trait Engine: Send {
 
     /// What it gives, in order.
     fn outputs(&self) -> &[Port];
+
+    /// What it is called where people look which one it is.
+    fn name(&self) -> &'static str {
+        "onnxruntime"
+    }
 
     /// Computes. `inputs` are in order and have the types of [`Engine::inputs`]; `Err` says in a line why it failed.
     fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String>;

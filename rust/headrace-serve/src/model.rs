@@ -95,6 +95,8 @@ pub struct Model {
     pub outputs: Vec<Column>,
     /// Whether requests are computed together.
     pub batched: bool,
+    /// What computes.
+    pub engine: &'static str,
     /// Rows of a request, at most.
     pub request_rows: usize,
     /// What waits for an engine.
@@ -126,6 +128,7 @@ impl Model {
         let Some(first) = engines.first_mut() else {
             return Err(StartError::Model { reason: "the server has no engine".to_owned() });
         };
+        let engine = first.name();
         let (inputs, outputs) = (first.inputs().to_vec(), first.outputs().to_vec());
         check_axes(&inputs)?;
         let mut references = None;
@@ -181,6 +184,7 @@ impl Model {
             inputs: inputs_seen,
             outputs: outputs_seen,
             batched,
+            engine,
             request_rows,
             scheduler,
             metrics,

@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::catalogue::{Catalogue, Endpoint};
 use crate::connection::connection;
-use crate::engine::Engine;
+use crate::engine::choice;
 use crate::engine::onnx::Runtime;
 use crate::error::StartError;
 use crate::http::{Bounds, Service};
@@ -174,10 +174,7 @@ impl Server {
 
     /// Loads and checks a version, and has it ready to compute on every worker. It is not offered yet.
     pub fn load(&self, source: Source<'_>) -> Result<Arc<Model>, StartError> {
-        let mut engines: Vec<Box<dyn Engine>> = Vec::with_capacity(self.workers.len());
-        for _ in &self.workers {
-            engines.push(Box::new(self.runtime.session(source.onnx)?));
-        }
+        let mut engines = choice::engines(&self.runtime, source.onnx, self.workers.len())?;
         let Source { name, version, package, .. } = source;
         let metrics = self.service.catalogue.metrics(name, version);
         let model = Model::new(name, version, &mut engines, package, self.limits, self.request_rows, metrics)?;
