@@ -52,6 +52,13 @@ if TYPE_CHECKING:
     help="Rows that are computed together, at most; 1: each request by itself.",
 )
 @click.option(
+    "--engine",
+    default="auto",
+    show_default=True,
+    type=click.Choice(["auto", "onnxruntime", "trees"]),
+    help="What computes; auto: tree ensembles are walked without ONNX Runtime where that was measured to be faster.",
+)
+@click.option(
     "--deadline",
     default=10.0,
     show_default=True,
@@ -94,6 +101,7 @@ def serve(
     port: int,
     workers: int | None,
     max_batch_rows: int,
+    engine: str,
     deadline: float,
     drain: float,
     window: float,
@@ -124,6 +132,7 @@ def serve(
             port=port,
             workers=workers,
             max_batch_rows=max_batch_rows,
+            engine=engine,
             deadline=deadline,
             window=window,
             log=None if no_log else log,

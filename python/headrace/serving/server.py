@@ -96,6 +96,10 @@ class Server:
         Seconds that a request may wait for its answer; 504. A client may ask for less.
     body_timeout
         Seconds that a body may take to arrive; 408.
+    engine
+        What computes. `auto`: a graph that is one tree ensemble is walked without ONNX Runtime if, while it is loaded,
+        that gives the same for rows that are hard to decide and takes less time; `trees`: it is, or the model is
+        refused; `onnxruntime`: it is not.
     window
         Seconds of a live window: every row that is predicted is counted on the bins of the reference profile in its
         package. Windows begin at multiples of it since 1970 in UTC. None: nothing is counted.
@@ -146,6 +150,7 @@ class Server:
         max_connections: int = 4096,
         deadline: float = 10.0,
         body_timeout: float = 30.0,
+        engine: str = "auto",
         window: float | None = 3600.0,
         log: str | os.PathLike[str] | None = None,
         log_sample: float = 1.0,
@@ -171,6 +176,7 @@ class Server:
             "max_connections": max_connections,
             "deadline": deadline,
             "body_timeout": body_timeout,
+            "engine": engine,
             "window": window,
             **_log_options(log, log_sample, log_segment_bytes, log_segment_time, log_total_bytes),
         }

@@ -9,6 +9,7 @@ use headrace_core::plan::Plan;
 use headrace_core::profile::Profile;
 use headrace_serve::StartError;
 use headrace_serve::catalogue::{Endpoint, Share};
+use headrace_serve::engine::choice::Wanted;
 use headrace_serve::golden::Golden;
 use headrace_serve::http::Bounds;
 use headrace_serve::model::{Column, Model, Package};
@@ -343,10 +344,23 @@ fn read_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Options
             arrival: seconds(py, "body_timeout", item(options, "body_timeout")?)?,
             deadline: seconds(py, "deadline", item(options, "deadline")?)?,
         },
+        engine: wanted(py, &item::<String>(options, "engine")?)?,
         request_rows: positive("max_rows")?.get(),
         connections: positive("max_connections")?,
         watch: read_watch(py, options)?,
     })
+}
+
+fn wanted(py: Python<'_>, engine: &str) -> PyResult<Wanted> {
+    match engine {
+        "auto" => Ok(Wanted::Quicker),
+        "onnxruntime" => Ok(Wanted::Onnx),
+        "trees" => Ok(Wanted::Trees),
+        _ => {
+            let found = format!("engine is '{}', expected auto, onnxruntime or trees", engine.escape_debug());
+            Err(serving_error(py, &found, Some("engine"), None))
+        }
+    }
 }
 
 fn seconds(py: Python<'_>, option: &str, value: f64) -> PyResult<Duration> {

@@ -1,6 +1,6 @@
 //! What computes: a graph that is ready to be run.
 
-pub(crate) mod choice;
+pub mod choice;
 mod ensemble;
 mod forest;
 mod native;

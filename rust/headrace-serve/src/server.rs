@@ -16,7 +16,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::catalogue::{Catalogue, Endpoint};
 use crate::connection::connection;
-use crate::engine::choice;
+use crate::engine::choice::{self, Wanted};
 use crate::engine::onnx::Runtime;
 use crate::error::StartError;
 use crate::http::{Bounds, Service};
@@ -44,6 +44,8 @@ pub struct Options {
     pub bounds: Bounds,
     /// Rows of a request.
     pub request_rows: usize,
+    /// What computes.
+    pub engine: Wanted,
     /// Open connections.
     pub connections: NonZeroUsize,
     /// What becomes of what was predicted; none: nobody looks.
@@ -87,6 +89,7 @@ pub struct Server {
     runtime: Runtime,
     limits: Limits,
     request_rows: usize,
+    engine: Wanted,
     service: Arc<Service>,
     phase: watch::Sender<Phase>,
     workers: Vec<mpsc::UnboundedSender<Order>>,
@@ -139,6 +142,7 @@ impl Server {
             runtime,
             limits: options.limits,
             request_rows: options.request_rows,
+            engine: options.engine,
             service,
             phase,
             workers,
@@ -174,7 +178,7 @@ impl Server {
 
     /// Loads and checks a version, and has it ready to compute on every worker. It is not offered yet.
     pub fn load(&self, source: Source<'_>) -> Result<Arc<Model>, StartError> {
-        let mut engines = choice::engines(&self.runtime, source.onnx, self.workers.len())?;
+        let mut engines = choice::engines(&self.runtime, source.onnx, self.workers.len(), self.engine)?;
         let Source { name, version, package, .. } = source;
         let metrics = self.service.catalogue.metrics(name, version);
         let model = Model::new(name, version, &mut engines, package, self.limits, self.request_rows, metrics)?;

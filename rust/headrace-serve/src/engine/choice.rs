@@ -6,7 +6,7 @@ use super::Engine;
 use super::native::Native;
 use super::onnx::{OnnxEngine, Runtime};
 use crate::error::StartError;
-use crate::tensor::{Data, Tensor};
+use crate::tensor::Data;
 
 /// Rows with which both engines are compared, and up to which they are timed.
 const ROWS: usize = 512;
@@ -19,12 +19,39 @@ const RUNS: usize = 3;
 /// exporters up in float32; ours are added exactly, and only the last bit of a transformation may differ.
 const TOLERANCE: f64 = 1e-5;
 
+/// What shall compute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wanted {
+    /// Whatever is faster.
+    Quicker,
+    /// ONNX Runtime.
+    Onnx,
+    /// The trees; a graph that is something else is refused.
+    Trees,
+}
+
 /// An engine for each worker.
-pub(crate) fn engines(runtime: &Runtime, onnx: &[u8], workers: usize) -> Result<Vec<Box<dyn Engine>>, StartError> {
+pub(crate) fn engines(
+    runtime: &Runtime,
+    onnx: &[u8],
+    workers: usize,
+    wanted: Wanted,
+) -> Result<Vec<Box<dyn Engine>>, StartError> {
     let mut first = runtime.session(onnx)?;
-    let native = Native::read(onnx, first.inputs(), first.outputs()).filter(|native| agree(native, &mut first));
-    // One for all sizes of a batch: what a row is told must not depend on who asks at the same time, not even in its last bit.
-    if let Some(native) = native.filter(|native| SIZES.iter().all(|rows| is_faster(native, &mut first, *rows))) {
+    let native = match wanted {
+        Wanted::Onnx => None,
+        _ => Native::read(onnx, first.inputs(), first.outputs()).filter(|native| agree(native, &mut first)),
+    };
+    // One for all sizes of a batch: what a row is told must not depend on who asks at the same time, not even in its
+    // last bit.
+    let quicker = |native: &Native| SIZES.iter().all(|rows| is_faster(native, &mut first, *rows));
+    let native = match wanted {
+        Wanted::Trees => Some(native.ok_or_else(|| StartError::Model {
+            reason: "the engine 'trees' was asked for, and the graph is not one tree ensemble that it can walk".to_owned(),
+        })?),
+        _ => native.filter(quicker),
+    };
+    if let Some(native) = native {
         return Ok((0..workers).map(|_| Box::new(native.clone()) as Box<dyn Engine>).collect());
     }
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(first)];
