@@ -47,7 +47,8 @@ pub(crate) fn engines(
     let quicker = |native: &Native| SIZES.iter().all(|rows| is_faster(native, &mut first, *rows));
     let native = match wanted {
         Wanted::Trees => Some(native.ok_or_else(|| StartError::Model {
-            reason: "the engine 'trees' was asked for, and the graph is not one tree ensemble that it can walk".to_owned(),
+            reason:
+                "the engine 'trees' was asked for, and the graph is not one tree ensemble that it can walk".to_owned(),
         })?),
         _ => native.filter(quicker),
     };

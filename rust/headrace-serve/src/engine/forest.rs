@@ -194,6 +194,7 @@ impl Forest {
     }
 
     #[inline]
+    #[expect(clippy::needless_bitwise_bool, reason = "a jump that is guessed wrongly costs more than both sides")]
     fn walk(&self, mut at: [u32; LANES], rows: [&[f32]; LANES]) -> [Leaf; LANES] {
         let nodes = self.nodes.as_slice();
         loop {

@@ -148,8 +148,8 @@ impl Step {
             Self::Each(each) => last.iter().map(|value| each.of(*value)).collect(),
             Self::Softmax => {
                 let mut values = last.to_vec();
-                if rows > 0 {
-                    values.chunks_exact_mut(last.len() / rows).for_each(softmax);
+                if let Some(width) = last.len().checked_div(rows) {
+                    values.chunks_exact_mut(width).for_each(softmax);
                 }
                 values
             }
@@ -325,7 +325,6 @@ impl<'a> Reading<'a> {
                 self.flat = true;
                 Each::Same
             }
-            (_, Some(_)) => return None,
             ("Softmax", None) => {
                 let axis = attribute(node, "axis").map_or(-1, |axis| axis.i);
                 return (matches!(axis, 1 | -1) && !self.flat).then_some(Step::Softmax);
