@@ -33,6 +33,7 @@ _SECTIONS = {
     },
     "Serve": {
         "serve": Lazy("headrace.cli.serve:serve", "Answer requests for predictions over HTTP."),
+        "feedback": Lazy("headrace.cli.feedback:feedback", "Take labels for what was predicted, and show metrics."),
     },
     "Watch": {
         "profile": Lazy("headrace.cli.drift:profile", "Write what the columns of DATA look like, in few bytes."),

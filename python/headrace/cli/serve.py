@@ -36,9 +36,10 @@ if TYPE_CHECKING:
         "model, version": "what it serves",
         "engine": "what computes: trees (a tree ensemble, walked without ONNX Runtime, where faster) or onnxruntime",
         "batched": "whether requests that wait are computed together",
+        "written": "with --write-dashboards: the files",
     },
 )
-@click.argument("model", metavar="REF|FILE.onnx")
+@click.argument("model", metavar="REF|FILE.onnx", required=False)
 @click.option("--host", default="127.0.0.1", show_default=True, help="An address of the loopback.")
 @click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65_535), help="0: any that is free.")
 @click.option(
@@ -92,11 +93,17 @@ if TYPE_CHECKING:
     type=click.FloatRange(0, 1),
     help="The share of requests that are logged.",
 )
+@click.option(
+    "--write-dashboards",
+    type=click.Path(file_okay=False, path_type=Path),
+    metavar="DIR",
+    help="Write alert rules for Prometheus and a dashboard for Grafana into DIR, and serve nothing.",
+)
 @project_option
 @json_option
 def serve(
     *,
-    model: str,
+    model: str | None,
     host: str,
     port: int,
     workers: int | None,
@@ -108,6 +115,7 @@ def serve(
     log_dir: Path | None,
     no_log: bool,
     log_sample: float,
+    write_dashboards: Path | None,
     project_dir: str,
     env: str | None,
     as_json: bool,
@@ -120,6 +128,14 @@ def serve(
 
     What is predicted is counted and logged after the answer, in the store of the project; no answer waits for that.
     """
+    if write_dashboards is not None:
+        from headrace.serving import dashboards
+
+        written = [str(path) for path in dashboards.write(write_dashboards)]
+        click.echo(json.dumps({"written": written}) if as_json else "\n".join(written))
+        return
+    if model is None:
+        raise click.UsageError("name what to serve: REF, or FILE.onnx")
     from headrace.serving import Server
 
     if no_log and log_dir is not None:

@@ -60,8 +60,8 @@ class Watching:
     """Looks at a server every minute, in a thread of its own, until it is stopped.
 
     Each time the live windows are fetched and added up, the current one is compared with the reference for the gauges
-    of `/metrics`, and all that grew is written to the store. A store that is gone or cannot be written costs no prediction
-    and, for up to 168 periods, no count: it is tried again each time.
+    of `/metrics`, and all that grew is written to the store. A store that is gone or cannot be written costs no
+    prediction and, for up to 168 periods, no count: it is tried again each time.
 
     Parameters
     ----------
@@ -154,9 +154,7 @@ class Watching:
             scores = None
             if reference.scores is not None and window.scores:
                 scores = Window.from_bytes(window.scores, reference.scores)
-            held = self._held.setdefault(
-                key, _Held(Windows(reference.inputs.window(), _empty(reference.scores)))
-            )
+            held = self._held.setdefault(key, _Held(Windows(reference.inputs.window(), _empty(reference.scores))))
             before = held.windows
             both = before.scores is not None and scores is not None
             held.windows = Windows(before.inputs + inputs, before.scores + scores if both else before.scores)  # type: ignore[operator]

@@ -1,0 +1,246 @@
+"""Labels that come in after the predictions: into the store, and beside the prediction log as metrics over time."""
+
+from __future__ import annotations
+
+import datetime as dt
+import hashlib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from headrace.errors import DataError
+from headrace.project.reading import read_file
+from headrace.store.live import Label
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import polars as pl
+
+    from headrace.compute.plan.feature_plan import FeaturePlan
+    from headrace.project import Project
+
+Period = Literal["hour", "day", "week", "month"]
+LOG = "predictions"
+"""Where `headrace serve` logs predictions, in the store's folder."""
+_EVERY = {"hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}
+
+
+@dataclass(frozen=True)
+class Columns:
+    """The columns of a file of labels. `row` and `time` may be missing."""
+
+    id: str = "request_id"
+    label: str = "label"
+    row: str | None = None
+    time: str | None = None
+
+
+@dataclass(frozen=True)
+class Told:
+    """What became of a file: its labels, or None where the very same file was read before; and the rows without one."""
+
+    labels: int | None
+    empty: int
+
+
+def take_file(project: Project, path: Path, columns: Columns) -> Told:
+    """Add the labels of a file to the store; each file counts once. Rows without a label are not there yet.
+
+    A label is known by the request's id, `ID` or, for another row than the first of a request, `ID/ROW`; or by `ID` and
+    the column `row`. Of several labels for a row the one with the latest time counts; where the file has no times, the
+    one that came in last.
+
+    Raises `DataError` that names the file, column and row.
+    """
+    frame = read_file(project, path).frame()
+    for name in (columns.id, columns.label, columns.row, columns.time):
+        if name is not None and name not in frame.columns:
+            known = ", ".join(map(repr, frame.columns[:10]))
+            raise DataError(
+                f"there is no column {name!r}; the file has {known}",
+                place=str(path),
+                hint="Name the columns with --id, --label, --row and --time.",
+            )
+    labels, empty = [], 0
+    for number, row in enumerate(frame.select(_wanted(columns)).iter_rows(named=True)):
+        label = row[columns.label]
+        if label is None or label != label:  # noqa: PLR0124  # NaN
+            empty += 1
+            continue
+        labels.append(_label(row, columns, f"{path}, row {number}"))
+    # The same bytes with other columns named are other labels.
+    digest = hashlib.sha256(path.read_bytes() + repr(columns).encode()).hexdigest()
+    return Told(project.store.live.tell(digest, labels), empty)
+
+
+def _wanted(columns: Columns) -> list[str]:
+    named = [columns.id, columns.label, columns.row, columns.time]
+    return list(dict.fromkeys(name for name in named if name is not None))
+
+
+def _label(row: dict[str, Any], columns: Columns, place: str) -> Label:
+    identity = row[columns.id]
+    if identity is None or identity == "":
+        raise DataError("there is no id", place=f"{place}, column {columns.id!r}", hint="A label needs a request's id.")
+    name, number = str(identity), 0
+    if columns.row is not None:
+        found = row[columns.row]
+        if not isinstance(found, int) or found < 0:
+            raise DataError(
+                f"{found!r} is no number of a row", place=f"{place}, column {columns.row!r}", hint="Count from 0."
+            )
+        number = found
+    else:
+        head, slash, tail = name.rpartition("/")
+        if slash and head and tail.isascii() and tail.isdigit() and len(tail) < 10:
+            name, number = head, int(tail)
+    known = None if columns.time is None else _seconds(row[columns.time], f"{place}, column {columns.time!r}")
+    return Label(name, number, _json(row[columns.label]), known)
+
+
+def _seconds(value: Any, place: str) -> float:
+    if isinstance(value, str):
+        try:
+            value = dt.datetime.fromisoformat(value)
+        except ValueError as error:
+            raise DataError(f"{value!r} is no time", place=place, hint="As text, 2024-01-31T05:00:00Z.") from error
+    if isinstance(value, dt.datetime):
+        return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
+    if isinstance(value, dt.date):
+        return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC).timestamp()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return float(value)
+    raise DataError(f"{value!r} is no time", place=place, hint="A date, a datetime (UTC without a zone), or seconds.")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value if isinstance(value, bool | int | float | str) else str(value))
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The metrics of a version in a period: rows predicted, rows with a label, and values by name (None: undefined)."""
+
+    model: str
+    version: str
+    start: dt.datetime
+    rows: int
+    labelled: int
+    metrics: dict[str, float | None]
+
+
+def summary(project: Project, *, log: Path | None = None, period: Period = "day") -> list[Measured]:
+    """Metrics over time by version, of the rows in the prediction log that have a label by now.
+
+    A request that is in the log twice, because its client tried again, counts once: the last time.
+    """
+    import polars as pl
+
+    frame = predictions(log or project.existing_store.root / LOG)
+    if frame is None:
+        return []
+    labels = pl.DataFrame(
+        [(one.request_id, one.row, one.label) for one in project.store.live.labels()],
+        schema={"request_id": pl.String, "row": pl.UInt32, "label": pl.String},
+        orient="row",
+    )
+    frame = frame.sort("time", maintain_order=True).unique(["model", "version", "request_id", "row"], keep="last")
+    frame = frame.join(labels, on=["request_id", "row"], how="left")
+    frame = frame.with_columns(pl.col("time").dt.truncate(_EVERY[period]).alias("start"))
+    found = []
+    for (model, version, start), part in sorted(
+        frame.group_by(["model", "version", "start"]), key=lambda group: [str(key) for key in group[0]]
+    ):
+        judged = part.filter(pl.col("label").is_not_null())
+        metrics = _metrics(project, str(model), str(version), judged)
+        assert isinstance(start, dt.datetime)  # noqa: S101  # for mypy
+        found.append(Measured(str(model), str(version), start, part.height, judged.height, metrics))
+    return found
+
+
+def predictions(folder: Path) -> pl.DataFrame | None:
+    """What a prediction log holds, without the inputs; None where there is nothing."""
+    import polars as pl
+
+    parts = []
+    for path in sorted(folder.glob("*.arrow")):
+        try:
+            parts.append(pl.read_ipc(path, columns=["request_id", "row", "time", "model", "version", "outputs"]))
+        except FileNotFoundError:  # the server has removed it to make room
+            continue
+        except (OSError, pl.exceptions.PolarsError) as error:
+            raise DataError(
+                f"no segment of a prediction log: {error}", place=str(path), hint="Move it away."
+            ) from error
+    if not parts:
+        return None
+    # Models differ in their outputs, so those are kept as text until a version is looked at by itself.
+    texts = [part.with_columns(pl.col("outputs").struct.json_encode()) for part in parts]
+    return pl.concat(texts)
+
+
+def _metrics(project: Project, model: str, version: str, judged: pl.DataFrame) -> dict[str, float | None]:
+    from headrace.compute import metrics
+    from headrace.compute.plan.feature_plan import FeaturePlan
+
+    if judged.is_empty():
+        return {}
+    package = project.registry.resolve(f"{model}@{version}")
+    plan = FeaturePlan.from_document(json.loads(package.read("plan.json")))
+    scored = _scored(plan, judged, f"{model}@{version}")
+    return {
+        metric.name: value if isinstance(value := metrics.measure(scored, metric.name), float) else None
+        for metric in metrics.for_task(plan.task)
+    }
+
+
+def _scored(plan: FeaturePlan, judged: pl.DataFrame, place: str) -> Any:
+    from headrace.compute import metrics
+
+    outputs = [json.loads(text) for text in judged["outputs"]]
+    labels = [json.loads(text) for text in judged["label"]]
+    if plan.task == "regression":
+        return metrics.Scored("regression", [_number(one, place) for one in labels], [o["prediction"] for o in outputs])
+    names = list(plan.class_names)
+    index = {_text(one): position for position, one in enumerate(plan.classes)}
+    index |= {name: position for position, name in enumerate(names)}
+    truth = []
+    for label in labels:
+        if _text(label) not in index:
+            known = ", ".join(names[:10])
+            raise DataError(f"the label {label!r} is no class of the model", place=place, hint=f"It has {known}.")
+        truth.append(index[_text(label)])
+    return metrics.Scored(plan.task, truth, [[row[f"probability_{name}"] for name in names] for row in outputs])
+
+
+def _number(label: Any, place: str) -> float:
+    try:
+        return float(label)
+    except ValueError as error:
+        raise DataError(f"the label {label!r} is no number", place=place, hint="Correct it in a later file.") from error
+
+
+def _text(label: Any) -> str:
+    """A label as text, whatever a file made of it: 1, 1.0 and "1" are one."""
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)
+    return str(label).lower() if isinstance(label, bool) else str(label)
+
+
+def as_document(found: Sequence[Measured]) -> dict[str, Any]:
+    """For `--json`."""
+    return {
+        "periods": [
+            {
+                "model": one.model,
+                "version": one.version,
+                "start": one.start.isoformat(),
+                "rows": one.rows,
+                "labelled": one.labelled,
+                "metrics": one.metrics,
+            }
+            for one in found
+        ]
+    }
