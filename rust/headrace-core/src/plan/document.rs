@@ -2,7 +2,7 @@
 //! same for Python, and says what each step computes.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde::de::value::MapDeserializer;
 use serde_json::{Map, Value};
 
 use super::json::{invalid, kind};
@@ -14,11 +14,11 @@ pub(super) const FORMAT: u64 = 2;
 
 /// The part of a document that is executed.
 #[derive(Debug)]
-pub(super) struct Document {
+pub(super) struct Document<'a> {
     pub(super) inputs: Vec<InputColumn>,
     /// What Python gives before the steps are executed.
     pub(super) given: Vec<InputColumn>,
-    pub(super) steps: Vec<Step>,
+    pub(super) steps: Vec<Step<'a>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -80,14 +80,14 @@ pub(super) struct Scaling {
 }
 
 #[derive(Debug)]
-pub(super) enum Step {
+pub(super) enum Step<'a> {
     Number(NumberStep),
     Boolean(BooleanStep),
     Bins(BinsStep),
-    Category(CategoryStep),
-    OneHot(OneHotStep),
-    Frequency(FrequencyStep),
-    Target(TargetStep),
+    Category(CategoryStep<'a>),
+    OneHot(OneHotStep<'a>),
+    Frequency(FrequencyStep<'a>),
+    Target(TargetStep<'a>),
     Bucket(BucketStep),
     Hash(HashStep),
     Text(TextStep),
@@ -137,28 +137,31 @@ pub(super) struct BinsStep {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct CategoryStep {
+pub(super) struct CategoryStep<'a> {
     pub(super) inputs: Vec<String>,
     pub(super) output: String,
-    pub(super) vocabulary: Vec<String>,
+    #[serde(borrow)]
+    pub(super) vocabulary: Vec<&'a str>,
     pub(super) missing: u32,
     pub(super) unseen: u32,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct OneHotStep {
+pub(super) struct OneHotStep<'a> {
     pub(super) inputs: Vec<String>,
     pub(super) output: String,
-    pub(super) vocabulary: Vec<String>,
+    #[serde(borrow)]
+    pub(super) vocabulary: Vec<&'a str>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct FrequencyStep {
+pub(super) struct FrequencyStep<'a> {
     pub(super) inputs: Vec<String>,
     pub(super) output: String,
-    pub(super) counts: Vec<(String, u64)>,
+    #[serde(borrow)]
+    pub(super) counts: Vec<(&'a str, u64)>,
     pub(super) rows: u64,
     #[serde(default)]
     pub(super) scaling: Option<Scaling>,
@@ -168,10 +171,11 @@ pub(super) struct FrequencyStep {
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TargetStep {
+pub(super) struct TargetStep<'a> {
     pub(super) inputs: Vec<String>,
     pub(super) outputs: Vec<String>,
-    pub(super) encodings: Vec<(String, Vec<f64>)>,
+    #[serde(borrow)]
+    pub(super) encodings: Vec<(&'a str, Vec<f64>)>,
     pub(super) missing: Vec<f64>,
     pub(super) unseen: Vec<f64>,
     #[serde(default)]
@@ -331,9 +335,9 @@ impl Part {
     }
 }
 
-impl Document {
+impl<'a> Document<'a> {
     /// Whatever can be said without looking at one part beside another.
-    pub(super) fn read(document: &Map<String, Value>) -> Result<Self> {
+    pub(super) fn read(document: &'a Map<String, Value>) -> Result<Self> {
         check_format(document)?;
         for key in document.keys() {
             let known = ["format", "inputs", "transforms", "steps", "target", "choices", "config", "fingerprint"];
@@ -400,43 +404,52 @@ fn required<'a>(document: &'a Map<String, Value>, key: &str) -> Result<&'a Value
     document.get(key).ok_or_else(|| invalid(format!("{key}: it is missing")))
 }
 
-fn list<T>(document: &Map<String, Value>, key: &str, read: impl Fn(&str, &Value) -> Result<T>) -> Result<Vec<T>> {
+fn list<'a, T>(
+    document: &'a Map<String, Value>,
+    key: &str,
+    read: impl Fn(&str, &'a Value) -> Result<T>,
+) -> Result<Vec<T>> {
     let value = required(document, key)?;
     let items = value.as_array().ok_or_else(|| invalid(format!("{key}: expected an array, found {}", kind(value))))?;
     items.iter().enumerate().map(|(index, item)| read(&format!("{key}.{index}"), item)).collect()
 }
 
-fn of_value<T: DeserializeOwned>(place: &str, value: &Value) -> Result<T> {
-    if !value.is_object() {
-        return Err(invalid(format!("{place}: expected an object, found {}", kind(value))));
-    }
+fn object<'a>(place: &str, value: &'a Value) -> Result<&'a Map<String, Value>> {
+    value.as_object().ok_or_else(|| invalid(format!("{place}: expected an object, found {}", kind(value))))
+}
+
+fn of_value<'a, T: Deserialize<'a>>(place: &str, value: &'a Value) -> Result<T> {
+    object(place, value)?;
     T::deserialize(value).map_err(|error| invalid(format!("{place}: {error}")))
 }
 
-fn step(place: &str, value: &Value) -> Result<Step> {
-    let Some(step) = value.as_object() else {
-        return Err(invalid(format!("{place}: expected an object, found {}", kind(value))));
-    };
-    let mut rest = step.clone();
-    let Some(Value::String(op)) = rest.remove("op") else {
+/// What is said beside `op`. Nothing is copied: a step may hold a vocabulary of millions.
+fn rest<'a, T: Deserialize<'a>>(place: &str, step: &'a Map<String, Value>) -> Result<T> {
+    let entries = step.iter().filter(|(key, _)| *key != "op").map(|(key, value)| (key.as_str(), value));
+    T::deserialize(MapDeserializer::new(entries))
+        .map_err(|error: serde_json::Error| invalid(format!("{place}: {error}")))
+}
+
+fn step<'a>(place: &str, value: &'a Value) -> Result<Step<'a>> {
+    let step = object(place, value)?;
+    let Some(Value::String(op)) = step.get("op") else {
         return Err(invalid(format!("{place}: it does not say which `op` it is")));
     };
-    let rest = Value::Object(rest);
     Ok(match op.as_str() {
-        "number" => Step::Number(of_value(place, &rest)?),
-        "boolean" => Step::Boolean(of_value(place, &rest)?),
-        "bins" => Step::Bins(of_value(place, &rest)?),
-        "category" => Step::Category(of_value(place, &rest)?),
-        "one_hot" => Step::OneHot(of_value(place, &rest)?),
-        "frequency" => Step::Frequency(of_value(place, &rest)?),
-        "target" => Step::Target(of_value(place, &rest)?),
-        "bucket" => Step::Bucket(of_value(place, &rest)?),
-        "text" => Step::Text(of_value(place, &rest)?),
-        "hash" => Step::Hash(of_value(place, &rest)?),
-        "time_part" => Step::TimePart(of_value(place, &rest)?),
-        "time_cycle" => Step::TimeCycle(of_value(place, &rest)?),
-        "seconds" => Step::Seconds(of_value(place, &rest)?),
-        "difference" => Step::Difference(of_value(place, &rest)?),
+        "number" => Step::Number(rest(place, step)?),
+        "boolean" => Step::Boolean(rest(place, step)?),
+        "bins" => Step::Bins(rest(place, step)?),
+        "category" => Step::Category(rest(place, step)?),
+        "one_hot" => Step::OneHot(rest(place, step)?),
+        "frequency" => Step::Frequency(rest(place, step)?),
+        "target" => Step::Target(rest(place, step)?),
+        "bucket" => Step::Bucket(rest(place, step)?),
+        "text" => Step::Text(rest(place, step)?),
+        "hash" => Step::Hash(rest(place, step)?),
+        "time_part" => Step::TimePart(rest(place, step)?),
+        "time_cycle" => Step::TimeCycle(rest(place, step)?),
+        "seconds" => Step::Seconds(rest(place, step)?),
+        "difference" => Step::Difference(rest(place, step)?),
         other => {
             return Err(invalid(format!("{place}: there is no op '{}'", other.escape_debug())));
         }

@@ -135,7 +135,7 @@ struct Builder<'a> {
 }
 
 /// Checks a document and builds its program.
-pub(super) fn build(document: &Document) -> Result<Program> {
+pub(super) fn build(document: &Document<'_>) -> Result<Program> {
     let mut builder = Builder {
         inputs: Vec::new(),
         by_name: HashMap::new(),
@@ -221,18 +221,16 @@ impl<'a> Builder<'a> {
         names.iter().map(|name| self.read(name, output, &KEYS)).collect()
     }
 
-    fn collect_texts(&mut self, step: &'a Step) -> Result<()> {
+    fn collect_texts(&mut self, step: &'a Step<'a>) -> Result<()> {
         let (inputs, output, texts): (_, _, Vec<&str>) = match step {
-            Step::Category(step) => (&step.inputs, &step.output, step.vocabulary.iter().map(String::as_str).collect()),
-            Step::OneHot(step) => (&step.inputs, &step.output, step.vocabulary.iter().map(String::as_str).collect()),
-            Step::Frequency(step) => {
-                (&step.inputs, &step.output, step.counts.iter().map(|(text, _)| text.as_str()).collect())
-            }
+            Step::Category(step) => (&step.inputs, &step.output, step.vocabulary.clone()),
+            Step::OneHot(step) => (&step.inputs, &step.output, step.vocabulary.clone()),
+            Step::Frequency(step) => (&step.inputs, &step.output, step.counts.iter().map(|(text, _)| *text).collect()),
             Step::Target(step) => {
                 let Some(output) = step.outputs.first() else {
                     return Err(invalid("a target step has no outputs"));
                 };
-                (&step.inputs, output, step.encodings.iter().map(|(text, _)| text.as_str()).collect())
+                (&step.inputs, output, step.encodings.iter().map(|(text, _)| *text).collect())
             }
             _ => return Ok(()),
         };
@@ -351,7 +349,7 @@ impl<'a> Builder<'a> {
         Ok(())
     }
 
-    fn step(&mut self, step: &'a Step) -> Result<()> {
+    fn step(&mut self, step: &'a Step<'a>) -> Result<()> {
         match step {
             Step::Number(step) => self.number(step),
             Step::Boolean(step) => {
@@ -370,7 +368,7 @@ impl<'a> Builder<'a> {
             Step::Category(step) => self.category(step),
             Step::OneHot(step) => {
                 let key = self.read_key(&step.inputs, &step.output)?;
-                let texts = step.vocabulary.iter().map(String::as_str);
+                let texts = step.vocabulary.iter().copied();
                 let (coder, positions) = self.table(&key, texts.zip(0..), NOWHERE, NOWHERE)?;
                 let names = step.vocabulary.iter().map(|text| format!("{}={text}", step.output));
                 self.push(names, Kernel::OneHot { coder, positions })
@@ -431,18 +429,18 @@ impl<'a> Builder<'a> {
         self.push(names, Kernel::Number { input, shaping, indicator: step.indicator.is_some() })
     }
 
-    fn category(&mut self, step: &'a document::CategoryStep) -> Result<()> {
+    fn category(&mut self, step: &'a document::CategoryStep<'a>) -> Result<()> {
         let size = step.vocabulary.len();
         if (step.missing as usize, step.unseen as usize) != (size, size + 1) {
             return Err(invalid(format!("the vocabulary of {} is not one code a text", quoted(&step.output))));
         }
         let key = self.read_key(&step.inputs, &step.output)?;
-        let texts = step.vocabulary.iter().map(String::as_str).zip((0..step.missing).map(code));
+        let texts = step.vocabulary.iter().copied().zip((0..step.missing).map(code));
         let (coder, table) = self.table(&key, texts, code(step.missing), code(step.unseen))?;
         self.push([step.output.clone()], Kernel::Table { coder, tables: vec![table] })
     }
 
-    fn frequency(&mut self, step: &'a document::FrequencyStep) -> Result<()> {
+    fn frequency(&mut self, step: &'a document::FrequencyStep<'a>) -> Result<()> {
         if step.rows == 0 || step.counts.iter().any(|(_, count)| *count > step.rows) {
             return Err(invalid(format!("the counts of {} are more than its rows", quoted(&step.output))));
         }
@@ -450,12 +448,12 @@ impl<'a> Builder<'a> {
         let finish = Finish::new(step.impute, scaling(step.scaling, &step.output)?);
         #[expect(clippy::cast_precision_loss, reason = "as the document says: in float64")]
         let share = |count: u64| finish.apply(count as f64 / step.rows as f64);
-        let shares = step.counts.iter().map(|(text, count)| (text.as_str(), share(*count)));
+        let shares = step.counts.iter().map(|(text, count)| (*text, share(*count)));
         let (coder, table) = self.table(&key, shares, finish.missing, share(0))?;
         self.push([step.output.clone()], Kernel::Table { coder, tables: vec![table] })
     }
 
-    fn target(&mut self, step: &'a document::TargetStep) -> Result<()> {
+    fn target(&mut self, step: &'a document::TargetStep<'a>) -> Result<()> {
         let output = step.outputs.first().map(String::as_str).unwrap_or_default();
         let width = step.outputs.len();
         let fits = step.missing.len() == width
@@ -472,7 +470,7 @@ impl<'a> Builder<'a> {
             let scaling = scaling(step.scaling.as_ref().map(|scaling| scaling[index]), output)?;
             let finish = Finish::new(None, scaling);
             let shape = |value: f64| finish.apply(value + 0.0);
-            let means = step.encodings.iter().map(|(text, values)| (text.as_str(), shape(values[index])));
+            let means = step.encodings.iter().map(|(text, values)| (*text, shape(values[index])));
             let (found, table) = self.table(&key, means, shape(step.missing[index]), shape(step.unseen[index]))?;
             coder = found;
             tables.push(table);
