@@ -205,6 +205,11 @@ def test_the_same_class_of_error(input_type, rows):
         assert "row" in ours.value.place
 
 
+def test_any_number_of_threads():
+    frame = pl.DataFrame({"a": ["x", "y"] * 50_000})
+    assert_same(FeatureHasher(threads=2**100).transform(frame), FeatureHasher(threads=1).transform(frame))
+
+
 def test_errors_name_row_and_feature():
     with pytest.raises(DataTypeError, match="row 1, feature 'b'"):
         FeatureHasher().transform([{"a": 1}, {"b": None}])

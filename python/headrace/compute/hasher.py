@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from numbers import Integral
 from typing import TYPE_CHECKING, Any, Literal, Self
 
@@ -313,7 +314,7 @@ class FeatureHasher(Estimator):
             key=self.key.reveal() if isinstance(self.key, HashKey) else None,
             signed=bool(self.alternate_sign),
             categorical=list(categorical),
-            threads=None if self.threads is None else int(self.threads),
+            threads=None if self.threads is None else min(int(self.threads), sys.maxsize),
         )
 
 

@@ -21,12 +21,24 @@ pub(crate) fn frame_digest(frame: &Bound<'_, PyAny>, threads: Option<i64>) -> Py
         .map_err(|error| raise(py, &error))
 }
 
-/// How many threads to use: as many as the process may, or as many as were asked for.
+/// More than any machine has processors for; a system that is asked for a million threads does nothing else.
+const MOST_THREADS: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
+
+/// How many threads to use: as many as the process may, or at most as many as were asked for.
 pub(crate) fn count_threads(py: Python<'_>, threads: Option<i64>) -> PyResult<NonZeroUsize> {
     match threads {
         None => Ok(available_parallelism().unwrap_or(NonZeroUsize::MIN)),
-        Some(count) => usize::try_from(count).ok().and_then(NonZeroUsize::new).ok_or_else(|| {
-            data_error(py, &format!("threads is {count}, expected at least 1"), None, Some("Leave it out to use all."))
-        }),
+        Some(count) => {
+            usize::try_from(count).ok().and_then(NonZeroUsize::new).map(|count| count.min(MOST_THREADS)).ok_or_else(
+                || {
+                    data_error(
+                        py,
+                        &format!("threads is {count}, expected at least 1"),
+                        None,
+                        Some("Leave it out to use all."),
+                    )
+                },
+            )
+        }
     }
 }

@@ -280,7 +280,7 @@ class HashingVectorizer(Estimator):
             norm=norm,
             keep_marks=bool(self.keep_marks),
             decode_error=self.decode_error,
-            threads=self.threads,
+            threads=None if self.threads is None else min(self.threads, sys.maxsize),
             single=single,
         )
         utf8 = codecs.lookup(self.encoding).name == "utf-8"

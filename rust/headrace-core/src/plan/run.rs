@@ -285,7 +285,7 @@ pub(super) fn sparse(
 fn tasks(batches: &[Batch], width: usize, threads: NonZeroUsize) -> Vec<(usize, Range<usize>)> {
     let rows = batches.iter().map(|batch| batch.rows).sum::<usize>();
     // A few for each thread, so that none waits long for another.
-    let pieces = if rows.saturating_mul(width) < PARALLEL_VALUES { 1 } else { threads.get() * 4 };
+    let pieces = if rows.saturating_mul(width) < PARALLEL_VALUES { 1 } else { threads.get().saturating_mul(4) };
     let piece = if threads.get() == 1 { usize::MAX } else { rows.div_ceil(pieces).max(BLOCK) };
     let mut made = Vec::new();
     for (index, batch) in batches.iter().enumerate() {
