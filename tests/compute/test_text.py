@@ -10,6 +10,7 @@ import subprocess
 import sys
 import unicodedata
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -360,6 +361,64 @@ def test_threads_and_many_documents():
     assert_same(rows(pl.Series(documents), threads=2), one)
     assert_same(rows(pl.Series(documents, dtype=pl.Categorical), threads=2), one)
     assert_same(one[::1000], their_rows(documents[::1000]))
+
+
+class Liar(str):
+    """A str whose methods say what is not so."""
+
+    __slots__ = ()
+
+    def __len__(self) -> int:
+        return 10**9
+
+    def isascii(self) -> bool:
+        return True
+
+    def encode(self, *_: Any) -> bytes:
+        return b"not this"
+
+
+@same_unicode
+@pytest.mark.parametrize("threads", [1, 2])
+def test_lists_of_every_width_and_length(threads):
+    """Texts of each width of Python's, around the lengths at which they are taken another way, in many chunks."""
+    kinds = ["ab cd", "déjà vu", "日本語 テキスト", "x 😀 emoji"]
+    texts = [(kinds[number % 4] + " ") * (number % 97) for number in range(3000)]
+    texts += [letter * length + " end" for letter in "aé日😀" for length in (0, 1, 7, 8, 9, 65_531, 65_532, 65_533)]
+    texts += ["é\ud800日 ab", "x" * 70_000 + "é \udfff cd"]
+    ours = headrace.HashingVectorizer(threads=threads, norm=None)
+    made = ours.transform(texts)
+    assert_same(made, their_rows(texts, norm=None))
+    assert_same(made, ours.transform(text for text in texts))
+    assert_same(made, ours.transform([Liar(text) for text in texts]))
+
+
+def test_texts_are_left_as_they_are():
+    """No UTF-8 stays behind in a text that is not ASCII: it would take memory for as long as the caller keeps it."""
+    texts = ["".join(["dé", "jà ", str(number)]) for number in range(100)]
+    sizes = [sys.getsizeof(text) for text in texts]
+    headrace.HashingVectorizer().transform(texts)
+    assert [sys.getsizeof(text) for text in texts] == sizes
+
+
+def test_a_list_that_changes_meanwhile():
+    def growing() -> Any:
+        texts = ["é one"]
+        for text in texts:
+            if len(texts) < 50:
+                texts.append("é two")
+            yield text
+
+    assert headrace.HashingVectorizer(threads=1).transform(growing()).shape[0] == 50
+    with pytest.raises(ZeroDivisionError):
+        headrace.HashingVectorizer().transform("é" if number else 1 / number for number in (1, 2, 0))
+
+
+def test_more_threads_than_a_machine_has():
+    """They are no more than there is work for: this once started twenty thousand."""
+    texts = ["ab cd é"] * 20_000
+    for threads in (10**9, 2**100):
+        assert_same(rows(texts, threads=threads), rows(texts, threads=1))
 
 
 def test_the_matrix_stands_on_rusts_memory():

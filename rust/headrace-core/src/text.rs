@@ -22,6 +22,7 @@ mod column;
 mod count;
 mod grams;
 mod matrix;
+mod points;
 mod stop_words;
 #[rustfmt::skip]
 #[allow(clippy::unreadable_literal, reason = "generated")]
@@ -40,6 +41,7 @@ use grams::Grams;
 
 pub use column::{Decoding, Texts};
 pub use matrix::{Chunk, Document, Documents};
+pub use points::Encoder;
 pub use stop_words::ENGLISH_STOP_WORDS;
 
 /// Of a text that is not known yet, roughly: a wrong guess costs time only.

@@ -14,6 +14,7 @@ mod plan;
 mod profile;
 mod serve;
 mod text;
+mod wide;
 
 use pyo3::prelude::*;
 

@@ -1,7 +1,7 @@
 //! Binding of `headrace_core::text`.
 
 use std::num::NonZeroUsize;
-use std::thread::available_parallelism;
+use std::ops::Range;
 
 use headrace_core::error::{Error, column_place};
 use headrace_core::sparse::Csr;
@@ -12,13 +12,16 @@ use numpy::Element;
 use pyo3::exceptions::{PyUnicodeDecodeError, PyUnicodeEncodeError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 
 use crate::error::{data_error, raise};
+use crate::hash::count_threads;
+use crate::wide::Room;
 use crate::{array, frame};
 
-/// Documents are taken from Python until they have so many bytes, and then go through Rust together.
-const CHUNK_BYTES: usize = 1 << 23;
+/// Documents are taken from Python until they have so many bytes, and then go through Rust together: few enough to be
+/// in the processor's cache still, or if there are several threads, enough for each.
+const CHUNK_BYTES: [usize; 2] = [1 << 17, 1 << 23];
 /// Or so many of them.
 const CHUNK_DOCUMENTS: usize = 1 << 16;
 
@@ -63,7 +66,7 @@ impl TextVectorizer {
         norm: Option<&str>,
         keep_marks: bool,
         decode_error: &str,
-        threads: Option<usize>,
+        threads: Option<i64>,
         single: bool,
     ) -> PyResult<Self> {
         let unknown = |what: &str, found: &str| data_error(py, &format!("{what} is {found:?}"), None, None);
@@ -102,10 +105,7 @@ impl TextVectorizer {
                 "ignore" => Decoding::Ignore,
                 other => return Err(unknown("decode_error", other)),
             },
-            threads: threads
-                .and_then(NonZeroUsize::new)
-                .or_else(|| available_parallelism().ok())
-                .unwrap_or(NonZeroUsize::MIN),
+            threads: count_threads(py, threads)?,
             single,
         })
     }
@@ -168,29 +168,43 @@ impl TextVectorizer {
         reader: &Reader<'_, 'py>,
     ) -> PyResult<Bound<'py, PyTuple>> {
         let py = documents.py();
+        let alone = self.threads == NonZeroUsize::MIN;
+        let most = CHUNK_BYTES[usize::from(!alone)];
+        let count = documents.cast::<PyList>().map_or(0, PyListMethods::len);
+        let (mut rows, mut scratch) = (Csr::<T>::new(self.vectorizer.columns()), Scratch::default());
         let (mut parts, mut first_row) = (Vec::new(), 0);
-        let mut chunk: Vec<Bound<'py, PyAny>> = Vec::new();
+        let mut held: Vec<Held<'py>> = Vec::new();
+        let mut room = Room::new(py);
         let mut bytes = 0;
         let mut documents = documents.try_iter()?;
         loop {
             let next = documents.next().transpose()?;
             let last = next.is_none();
             if let Some(document) = next {
-                let (document, length) = reader.read(document, first_row + chunk.len())?;
-                chunk.push(document);
+                let (document, length) = reader.read(document, first_row + held.len(), &mut room)?;
+                held.push(document);
                 bytes += length;
             }
-            if last || bytes >= CHUNK_BYTES || chunk.len() == CHUNK_DOCUMENTS {
-                let texts: Vec<Document<'_>> = chunk.iter().map(borrow).collect::<PyResult<_>>()?;
+            if last || bytes >= most || held.len() == CHUNK_DOCUMENTS {
+                let texts: Vec<Document<'_>> = held.iter().map(|held| held.borrow(&room)).collect::<PyResult<_>>()?;
                 let texts = Chunk { documents: &texts, first_row, decoding: self.decoding };
-                let made = py.detach(|| self.vectorizer.matrix::<T>(&texts, self.threads));
-                parts.push(made.map_err(|error| raise(py, &error))?);
-                first_row += chunk.len();
-                chunk.clear();
+                first_row += held.len();
+                let more = count.saturating_sub(first_row);
+                let made = py.detach(|| {
+                    if alone {
+                        return self.vectorizer.append(&texts, more, &mut scratch, &mut rows);
+                    }
+                    parts.push(self.vectorizer.matrix(&texts, self.threads)?);
+                    Ok(())
+                });
+                made.map_err(|error| raise(py, &error))?;
+                held.clear();
+                room.clear();
                 bytes = 0;
             }
             if last {
-                return wrap(py, Csr::concat(parts, self.vectorizer.columns()));
+                rows.shrink();
+                return wrap(py, if alone { Ok(rows) } else { Csr::concat(parts, self.vectorizer.columns()) });
             }
         }
     }
@@ -210,31 +224,50 @@ impl TextVectorizer {
     }
 }
 
-/// How a document becomes an object whose bytes can be read without the interpreter.
+/// How a document becomes bytes that can be read without the interpreter.
 struct Reader<'a, 'py> {
     encoding: Option<(Bound<'py, PyString>, Bound<'py, PyString>)>,
     mend: Option<&'a Bound<'py, PyAny>>,
 }
 
+/// A document whose bytes can be read without the interpreter.
+enum Held<'py> {
+    /// ASCII.
+    Text(Bound<'py, PyString>),
+    /// UTF-8.
+    Bytes(Bound<'py, PyBytes>),
+    /// UTF-8 that lies in a [`Room`].
+    Room(Range<usize>),
+}
+
 impl<'py> Reader<'_, 'py> {
-    /// The document as an ASCII str or as bytes of UTF-8, and how many bytes it has.
-    fn read(&self, document: Bound<'py, PyAny>, row: usize) -> PyResult<(Bound<'py, PyAny>, usize)> {
+    /// The document, and how many bytes it has.
+    fn read(&self, document: Bound<'py, PyAny>, row: usize, room: &mut Room<'py>) -> PyResult<(Held<'py>, usize)> {
         let py = document.py();
-        let text = match (document.cast::<PyString>(), document.cast::<PyBytes>(), &self.encoding) {
-            (Ok(text), _, _) => text.clone(),
-            (_, Ok(bytes), None) => {
-                let length = bytes.as_bytes().len();
-                return Ok((document, length));
+        let text = match document.cast_into::<PyString>() {
+            Ok(text) => text,
+            Err(other) => {
+                let document = other.into_inner();
+                match (document.cast_into::<PyBytes>(), &self.encoding) {
+                    (Ok(bytes), None) => {
+                        let length = bytes.as_bytes().len();
+                        return Ok((Held::Bytes(bytes), length));
+                    }
+                    (Ok(bytes), Some(encoding)) => {
+                        let decoded = bytes.call_method1(intern!(py, "decode"), encoding.clone());
+                        decoded.map_err(|cause| unreadable::<PyUnicodeDecodeError>(py, cause, row))?.cast_into()?
+                    }
+                    (Err(other), _) => return Err(no_text(&other.into_inner(), row)),
+                }
             }
-            (_, Ok(bytes), Some(encoding)) => {
-                let decoded = bytes.call_method1(intern!(py, "decode"), encoding.clone());
-                decoded.map_err(|cause| unreadable::<PyUnicodeDecodeError>(py, cause, row))?.cast_into()?
-            }
-            _ => return Err(no_text(&document, row)),
         };
-        if text.call_method0(intern!(py, "isascii"))?.is_truthy()? {
-            let length = text.len()?;
-            return Ok((text.into_any(), length));
+        let length = Room::length(&text)?;
+        if room.is_ascii(&text)? {
+            return Ok((Held::Text(text), length));
+        }
+        if let Some(span) = room.take(&text, length)? {
+            let length = span.len();
+            return Ok((Held::Room(span), length));
         }
         // Not `to_str`: that would leave a second copy of the text in the caller's object for as long as it lives.
         let encoded = text.encode_utf8().or_else(|cause| match self.mend {
@@ -242,14 +275,17 @@ impl<'py> Reader<'_, 'py> {
             None => Err(unreadable::<PyUnicodeEncodeError>(py, cause, row)),
         })?;
         let length = encoded.as_bytes().len();
-        Ok((encoded.into_any(), length))
+        Ok((Held::Bytes(encoded), length))
     }
 }
 
-fn borrow<'a>(document: &'a Bound<'_, PyAny>) -> PyResult<Document<'a>> {
-    match document.cast::<PyBytes>() {
-        Ok(bytes) => Ok(Document::Bytes(bytes.as_bytes())),
-        Err(_) => Ok(Document::Text(document.cast::<PyString>()?.to_str()?)),
+impl Held<'_> {
+    fn borrow<'a>(&'a self, room: &'a Room<'_>) -> PyResult<Document<'a>> {
+        Ok(match self {
+            Self::Text(text) => Document::Text(text.to_str()?),
+            Self::Bytes(bytes) => Document::Bytes(bytes.as_bytes()),
+            Self::Room(span) => Document::Bytes(room.bytes(span)),
+        })
     }
 }
 

@@ -11,7 +11,7 @@ use super::{Decoding, Scratch, Value, Vectorizer};
 use crate::error::{Error, Result};
 use crate::sparse::Csr;
 
-/// Below this many bytes of text, waking threads costs more than it saves.
+/// A thread for less text costs more than it saves.
 const PARALLEL_BYTES: usize = 1 << 16;
 /// How many parts a thread gets, so that parts of unequal work even out.
 const PARTS_A_THREAD: usize = 8;
@@ -78,8 +78,8 @@ impl Vectorizer {
     /// A row for each text, made by at most so many threads; the result does not depend on their number.
     pub fn matrix<T: Value>(&self, texts: &(impl Documents + ?Sized), threads: NonZeroUsize) -> Result<Csr<T>> {
         let count = texts.count();
-        let threads = threads.get().min(count);
-        if threads <= 1 || texts.size() < PARALLEL_BYTES {
+        let threads = threads.get().min(count).min(texts.size() / PARALLEL_BYTES);
+        if threads <= 1 {
             return self.part(texts, 0..count);
         }
         let pool = ThreadPoolBuilder::new()
@@ -97,14 +97,36 @@ impl Vectorizer {
     }
 
     fn part<T: Value>(&self, texts: &(impl Documents + ?Sized), rows: Range<usize>) -> Result<Csr<T>> {
-        let mut scratch = Scratch::default();
         let mut made = Csr::new(self.columns());
-        let end = rows.end;
-        for row in rows {
-            self.push(&texts.text(row)?, &mut scratch, &mut made)?;
-            made.foresee(end - row - 1);
-        }
+        self.add(texts, rows, 0, &mut Scratch::default(), &mut made)?;
         made.shrink();
         Ok(made)
+    }
+
+    /// Appends a row for each text, without other threads, where about so many `more` are to come after these.
+    pub fn append<T: Value>(
+        &self,
+        texts: &(impl Documents + ?Sized),
+        more: usize,
+        scratch: &mut Scratch,
+        made: &mut Csr<T>,
+    ) -> Result<()> {
+        self.add(texts, 0..texts.count(), more, scratch, made)
+    }
+
+    fn add<T: Value>(
+        &self,
+        texts: &(impl Documents + ?Sized),
+        rows: Range<usize>,
+        more: usize,
+        scratch: &mut Scratch,
+        made: &mut Csr<T>,
+    ) -> Result<()> {
+        let end = rows.end;
+        for row in rows {
+            self.push(&texts.text(row)?, scratch, made)?;
+            made.foresee((end - row - 1).saturating_add(more));
+        }
+        Ok(())
     }
 }
