@@ -13,12 +13,14 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sklearn.feature_extraction.text import ENGLISH_STOP_WORDS, HashingVectorizer
 from sklearn.impute import MissingIndicator, SimpleImputer
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer, KBinsDiscretizer, OneHotEncoder, RobustScaler, StandardScaler
 
 from compute import plan_reference as reference
 from headrace import FeaturePlan
+from headrace.errors import ConfigError
 
 numbers = st.floats(-1e6, 1e6, width=32) | st.integers(-4, 4).map(float)
 columns = st.lists(st.none() | numbers, min_size=2, max_size=40).filter(lambda c: any(v is not None for v in c))
@@ -249,3 +251,37 @@ def test_auto_for_a_linear_model():
     assert trees.categorical == ("colour",)
     assert "many.target" in trees.outputs
     assert all(step.get("scaling") is None for step in trees.document["steps"])
+
+
+sentences = st.lists(
+    st.sampled_from(["the", "The", "not", "fox", "über", "a", "whereafter", "isn't", "cannot", "THEM", "lazy"]),
+    max_size=8,
+).map(" ".join)
+
+
+@quick
+@given(
+    st.lists(st.none() | sentences, min_size=2, max_size=8).filter(any),
+    st.sampled_from(["english", [], ["fox", "the", "fox"]]),
+    st.sampled_from([(1, 1), (1, 2), (2, 2)]),
+    st.booleans(),
+)
+def test_text_without_stop_words_is_that_of_scikit_learn(values, stop_words, ngrams, lowercase):
+    text = {"treat_as": "text", "size": 64, "stop_words": stop_words, "ngrams": ngrams, "lowercase": lowercase}
+    frame = framed(values, dtype=pl.String)
+    plan = fitted(frame, columns={"x": {**text, "signed": True}})
+    theirs = HashingVectorizer(
+        n_features=64, stop_words=stop_words or None, ngram_range=ngrams, lowercase=lowercase, dtype=np.float64
+    )
+    expected = theirs.transform([value or "" for value in values]).toarray().astype(np.float32)
+    assert np.array_equal(plan.matrix(frame), expected)
+
+
+def test_english_stop_words_are_written_into_the_plan():
+    frame = framed(["the fox", "a hen"], dtype=pl.String)
+    config = {"columns": {"x": {"treat_as": "text", "stop_words": "english"}}}
+    document = FeaturePlan.fit(frame, target="y", task="binary", config=config).document
+    assert document["steps"][0]["stop_words"] == sorted(ENGLISH_STOP_WORDS)
+    assert document["format"] == 2
+    with pytest.raises(ConfigError, match="stop_words"):
+        FeaturePlan.fit(frame, target="y", task="binary", config={"columns": {"x": {"stop_words": "klingon"}}})

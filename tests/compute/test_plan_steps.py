@@ -143,6 +143,14 @@ def plans(draw: st.DrawFn, data: list[dict[str, Any]]) -> dict[str, Any]:
                   "buckets": draw(st.integers(1, 2**24))})  # fmt: skip
     steps.append({"op": "hash", "inputs": draw(crosses), "output": "hash", "prefix": prefix,
                   "size": draw(st.integers(1, 9)), "signed": draw(st.booleans())})  # fmt: skip
+    least, greatest = sorted([draw(st.integers(1, 3)), draw(st.integers(1, 3))])
+    steps.append({"op": "text", "input": draw(st.sampled_from("st")), "output": "words",
+                  "size": draw(st.integers(1, 9)), "analyzer": draw(st.sampled_from(["word", "char", "char_wb"])),
+                  "ngrams": [least, greatest], "lowercase": draw(st.booleans()),
+                  "strip_accents": draw(st.sampled_from([None, "ascii", "unicode"])),
+                  "stop_words": draw(st.sampled_from([[], ["the", "va"], ["quick", "ça"]])),
+                  "signed": draw(st.booleans()), "norm": draw(st.sampled_from([None, "l1", "l2"])),
+                  "binary": draw(st.booleans())})  # fmt: skip
     steps.append({"op": "time_part", "output": "part", **draw(parts()), "impute": draw(imputes),
                   "scaling": draw(scalings)})  # fmt: skip
     steps.append({"op": "time_cycle", "input": "n", "output": "wave", "part": "month", "time_zone": None, "wave": "sin",

@@ -148,7 +148,10 @@ class ColumnConfig(_Sparse):
     strip_accents: Literal["ascii", "unicode", "none"] = Field(
         default="none", description="text: without accents: ascii (and without all that has no ASCII form), unicode."
     )
-    stop_words: tuple[str, ...] = Field(default=(), description="text: words that do not count.")
+    stop_words: Literal["english"] | tuple[str, ...] = Field(
+        default=(),
+        description="text: words that do not count; english: those of scikit-learn's list, written into the plan.",
+    )
     norm: Literal["l1", "l2", "none"] = Field(
         default="l2", description="text: a row is divided by the sum of its absolute values, by its length, or not."
     )

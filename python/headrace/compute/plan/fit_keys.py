@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from headrace import _core
 from headrace.compute.plan.config import TreatAs  # noqa: TC001  # a default argument's type
 from headrace.compute.plan.context import short
 from headrace.compute.plan.document import (
@@ -75,6 +76,8 @@ def fit_text(column: Subject) -> Choice:
         return column.dropped("null in every row")
     config = column.config
     size = config.size or _TEXT_SIZE
+    # Written out: a plan goes on meaning the words that it was fitted with, and any reader of its format knows them.
+    stop_words = _core.english_stop_words() if config.stop_words == "english" else config.stop_words
     step = TextStep(
         input=column.name,
         output=column.derived(".text", lambda name: (f"{name}.{index}" for index in range(size))),
@@ -83,7 +86,7 @@ def fit_text(column: Subject) -> Choice:
         ngrams=config.ngrams,
         lowercase=config.lowercase,
         strip_accents=None if config.strip_accents == "none" else config.strip_accents,
-        stop_words=tuple(sorted(set(config.stop_words))),
+        stop_words=tuple(sorted(set(stop_words))),
         signed=column.linear if config.signed is None else config.signed,
         norm=None if config.norm == "none" else config.norm,
         binary=config.binary,
