@@ -240,7 +240,7 @@ def test_beside_hand_written_polars(benchmark, threads):
     benchmark.extra_info.update(peer="polars.DataFrame.select", threads=threads, **found)
     print(f"\nthreads={threads} {benchmark.extra_info}")
     benchmark.pedantic(lambda: None, rounds=1)  # the times were taken in the child
-    assert found["ratio"] > 0.8  # 1 is what is asked for; the rest is for neighbours on the machine
+    assert found["ratio"] > 1
 
 
 def main(threads: int) -> None:
