@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -96,6 +98,50 @@ def test_versions_and_aliases_follow(tmp_path: Path, tracking: str) -> None:
     champion = client.get_model_version_by_alias("followed", "champion")
     assert champion.tags["headrace.version"] == "1"
     assert champion.tags["headrace.champion.why"] == "worse"
+
+
+LIVE = """
+[live]
+kind = "ingest"
+use = "files"
+path = "live.csv"
+
+[monitor]
+use = "drift"
+after = ["register"]
+"""
+
+
+def test_drift_is_mirrored(tmp_path: Path, tracking: str) -> None:
+    """In a run: its report, a metric a column, a tag. Outside of one: a tag of the version."""
+    folder = tmp_path / "p"
+    folder.mkdir()
+    (folder / "live.csv").write_text("x,colour,y\n" + "".join(f"{i % 17 + 40},red,no\n" for i in range(400)))
+    client = MlflowClient(tracking)
+    with project(folder, "drifting") as made:
+        (folder / "headrace.toml").write_text(SPEC.format(name="drifting") + LIVE)
+    with Project(folder) as made:
+        run = made.run().raise_on_failure()
+        report = run["monitor", "drift"]
+    assert "x" in report.drifted
+    (found,) = client.search_runs([client.get_experiment_by_name("drifting").experiment_id])
+    assert found.data.tags["headrace.drift"] == ", ".join(report.drifted)
+    assert found.data.metrics["monitor.drift.x"] == pytest.approx(report["x"].effect.size)
+    kept = client.download_artifacts(found.info.run_id, "monitor/drift.json", str(tmp_path))
+    assert json.loads(Path(kept).read_text()) == report.to_dict()
+    version = client.get_model_version_by_alias("drifting", "champion")
+    assert version.tags["headrace.drift"] == ", ".join(report.drifted)
+
+    client.delete_model_version_tag("drifting", version.version, "headrace.drift")
+    ours = made_outside(folder)
+    version = client.get_model_version_by_alias("drifting", "champion")
+    assert version.tags["headrace.drift"] == ", ".join(ours)
+
+
+def made_outside(folder: Path) -> list[str]:
+    command = [Path(sys.executable).with_name("headrace"), "drift", "drifting@champion", "live.csv", "--json"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=True)
+    return [column["name"] for column in json.loads(done.stdout)["columns"] if column["verdict"] == "drift"]
 
 
 def test_a_failed_stage_is_mirrored(tmp_path: Path, tracking: str) -> None:

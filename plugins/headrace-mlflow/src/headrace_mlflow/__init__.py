@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from headrace import hookimpl
 
 if TYPE_CHECKING:
-    from headrace import AliasMove, ArtifactSource, PackageView, RunInfo, StageRecord
+    from headrace import AliasMove, ArtifactSource, DriftReport, PackageView, RunInfo, StageInfo, StageRecord
     from headrace_mlflow.mirror import Mirror
 
 __all__ = ["MlflowPlugin", "plugin"]
@@ -55,6 +55,11 @@ class MlflowPlugin:
     def after_alias_moved(self, move: AliasMove) -> None:
         if (mirror := self._mirror()) is not None:
             mirror.alias(move)
+
+    @hookimpl
+    def on_drift(self, report: DriftReport, run: RunInfo | None, stage: StageInfo | None) -> None:
+        if (mirror := self._mirror()) is not None:
+            mirror.drift(report, run, stage)
 
 
 plugin = MlflowPlugin()

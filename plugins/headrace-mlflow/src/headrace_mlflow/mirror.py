@@ -3,30 +3,36 @@
 from __future__ import annotations
 
 import json
+import math
 import tempfile
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, Run, RunTag
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from headrace import (
     AliasMove,
     ArtifactSource,
+    DriftReport,
     Evaluation,
     GateReport,
     PackageView,
     Report,
     RunInfo,
     SplitReport,
+    StageInfo,
     StageRecord,
     ValidationReport,
 )
 
 RUN_TAG = "headrace.run_id"
 VERSION_TAG = "headrace.version"
+DRIFT_TAG = "headrace.drift"
 PARAM_LIMIT = 6000  # characters of a value that MLflow 3 keeps
 PARAMS_AT_ONCE = 100
 METRICS_AT_ONCE = 1000
@@ -113,13 +119,35 @@ class Mirror:
             self._client.delete_registered_model_alias(move.model, move.alias)
             return
         self._ensure_model(move.model)
-        for found in self._client.search_model_versions(f"name = {_quoted(move.model)}"):
-            if found.tags.get(VERSION_TAG) == str(move.version):
-                self._client.set_registered_model_alias(move.model, move.alias, found.version)
-                self._client.set_model_version_tag(move.model, found.version, f"headrace.{move.alias}.why", move.why)
-                return
-        msg = f"version {move.version} of {move.model} is not mirrored, so its alias {move.alias!r} cannot be either"
-        raise LookupError(msg)
+        found = self._version(move.model, str(move.version))
+        if found is None:
+            msg = (
+                f"version {move.version} of {move.model} is not mirrored, so its alias {move.alias!r} cannot be either"
+            )
+            raise LookupError(msg)
+        self._client.set_registered_model_alias(move.model, move.alias, found.version)
+        self._client.set_model_version_tag(move.model, found.version, f"headrace.{move.alias}.why", move.why)
+
+    # --- drift ------------------------------------------------------------------------------------------------------
+
+    def drift(self, report: DriftReport, run: RunInfo | None, stage: StageInfo | None) -> None:
+        """Into the run that saw it; and to the version that it is about, as a tag, so that it is seen there too."""
+        names = ", ".join(report.drifted)[:PARAM_LIMIT]
+        if run is not None:
+            mirrored, folder = self._run(run).info.run_id, stage.name if stage is not None else "drift"
+            text = json.dumps(report.to_dict(), indent=2, ensure_ascii=False)
+            self._client.log_text(mirrored, text, f"{folder}/drift.json")
+            self._client.set_tag(mirrored, DRIFT_TAG, names)
+            now = _milliseconds(time.time())
+            sizes = {_param_name(column.name): column.effect.size for column in report if column.verdict == "drift"}
+            metrics = [
+                Metric(f"{folder}.drift.{name}", size, now, 0) for name, size in sizes.items() if math.isfinite(size)
+            ]
+            for some in _portions(metrics, METRICS_AT_ONCE):
+                self._client.log_batch(mirrored, metrics=some)
+        model, number = report.about.get("model"), report.about.get("version")
+        if model is not None and (found := self._version(str(model), str(number))) is not None:
+            self._client.set_model_version_tag(found.name, found.version, DRIFT_TAG, names)
 
     # --- finding ----------------------------------------------------------------------------------------------------
 
@@ -131,6 +159,10 @@ class Mirror:
         experiments = [e.experiment_id for e in self._client.search_experiments()]
         found = self._client.search_runs(experiments, f"tags.`{RUN_TAG}` = {_quoted(run_id)}", max_results=1)
         return found[0] if found else None
+
+    def _version(self, model: str, number: str) -> ModelVersion | None:
+        versions = self._client.search_model_versions(f"name = {_quoted(model)}")
+        return next((found for found in versions if found.tags.get(VERSION_TAG) == number), None)
 
     def _experiment(self, name: str) -> str:
         found = self._client.get_experiment_by_name(name)
