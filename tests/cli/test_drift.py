@@ -200,3 +200,39 @@ def test_a_registered_model(registered, tmp_path, headrace, monkeypatch):
     text = headrace("drift", "shop", tmp_path / "summer.parquet", "-p", registered).out
     assert "importance" in text.splitlines()[0]
     assert json.dumps(done.document)
+
+
+def test_segments_by_themselves(files, headrace):
+    """Rows of one shop are warmer: its segment says so, the others do not; in text, as JSON, and on the page."""
+    summer = table(2).with_columns(warm=pl.col("warm") + pl.when(pl.col("shop") == "south").then(8.0).otherwise(0.0))
+    summer.write_parquet("south.parquet")
+    asked = ("drift", "winter.parquet", "south.parquet", "--segment", "shop", "--columns", "warm,count")
+    done = headrace(*asked, "--json", "--html", "page.html")
+    segments = {one["segment"]: one for one in done.document["segments"]}
+    assert segments.keys() == {"north", "south", "east"}
+    assert {name: one["drifted"] for name, one in segments.items()} == {"north": [], "south": ["warm"], "east": []}
+    for name, one in segments.items():
+        assert one["rows"] == {
+            "reference": table(1).filter(pl.col("shop") == name).height,
+            "live": summer.filter(pl.col("shop") == name).height,
+        }
+        assert {column["name"] for column in one["columns"]} == {"warm", "count"}
+    # One share of false alarms over all: the adjusted p-values are those of all of them together.
+    every = [c for one in segments.values() for c in one["columns"]]
+    ordered = sorted(every, key=lambda c: c["pvalue_delta"])
+    bounds = [c["pvalue_delta"] * len(ordered) / rank for rank, c in enumerate(ordered, 1)]
+    for at, column in enumerate(ordered):
+        assert column["pvalue_adjusted"] == pytest.approx(min(1.0, *bounds[at:]))
+    assert "By segment" in (files / "page.html").read_text()
+    lines = headrace(*asked).out.splitlines()
+    head = next(at for at, line in enumerate(lines) if line.split()[:1] == ["segment"])
+    assert {line.split()[0]: line.split()[2] for line in lines[head + 1 :]} == {"north": "0", "south": "1", "east": "0"}
+
+
+def test_segments_that_the_reference_has_not(files, headrace):
+    headrace("profile", "winter.parquet", "-o", "winter.profile", "--columns", "warm,shop", "--segments", "shop")
+    told = headrace("drift", "winter.profile", "summer.parquet", "--segment", "shop", "--json").document
+    assert {one["segment"] for one in told["segments"]} == {"north", "south", "east"}
+    wrong = headrace("drift", "winter.profile", "summer.parquet", "--segment", "count")
+    assert wrong.code != 0
+    assert "segments by 'shop'" in wrong.err

@@ -99,6 +99,7 @@ def profile(
         "headrace drift january.profile july.window --json",
         "headrace drift flights@champion new.parquet --html drift.html --fail-on-drift",
         "headrace drift january.parquet year.parquet --time-column date --period week --html drift.html",
+        "headrace drift january.parquet july.parquet --segment carrier",
         "headrace drift flights@champion new.parquet --prometheus /var/lib/node_exporter/flights.prom",
     ],
     keys={
@@ -108,6 +109,7 @@ def profile(
         "about": "of a registered model: its name, version and package",
         "columns": "ranked: name, verdict, effect, importance, statistics with n's, bounds and what is detectable",
         "periods": "start, rows, drifted, undecided and the effect of each column",
+        "segments": "segment, rows of both, drifted, undecided and its columns",
     },
 )
 @click.argument("ref", metavar="REF")
@@ -129,6 +131,11 @@ def profile(
 )
 @click.option("--time-column", metavar="NAME", help="Dates or moments of the live rows, for --period.")
 @click.option("--period", type=click.Choice(["day", "week", "month"]), help="Compare each of these by itself too.")
+@click.option(
+    "--segment",
+    metavar="COLUMN",
+    help="Compare the rows of each frequent value of this column by themselves too; a profile must have been made so.",
+)
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with plots to this file.")
 @click.option(
     "--prometheus",
@@ -148,6 +155,7 @@ def drift(
     alpha: float,
     time_column: str | None,
     period: Literal["day", "week", "month"] | None,
+    segment: str | None,
     html: Path | None,
     prometheus: Path | None,
     fail_on_drift: bool,
@@ -168,7 +176,9 @@ def drift(
     """
     from headrace.project.drift import Options, Source, compare_sources, tell
 
-    options = Options(columns=columns, delta=delta, alpha=alpha, time_column=time_column, period=period)
+    options = Options(
+        columns=columns, delta=delta, alpha=alpha, time_column=time_column, period=period, segment=segment
+    )
     source = Source(project_dir, env, stated)
     found = compare_sources(source, ref, live, options, _say)
     report = found.report
@@ -223,6 +233,15 @@ def _print(found: Found) -> None:
         columns = [Column("period"), Column("rows", "right"), Column("drifted", "right"), Column("which")]
         periods = [(p.start, f"{p.rows:,}", len(p.report.drifted), ", ".join(p.report.drifted)) for p in found.periods]
         echo_table(columns, periods)
+    if found.segments:
+        click.echo()
+        columns = [Column("segment"), Column("rows", "right"), Column("drifted", "right")]
+        columns += [Column("not enough data", "right"), Column("which")]
+        segments = []
+        for one in found.segments:
+            drifted, undecided = one.report.drifted, one.report.undecided
+            segments.append((one.segment, f"{one.rows[1]:,}", len(drifted), len(undecided), ", ".join(drifted)))
+        echo_table(columns, segments)
 
 
 def _document(found: Found, ref: str, live: Path) -> dict[str, Any]:
@@ -241,6 +260,16 @@ def _document(found: Found, ref: str, live: Path) -> dict[str, Any]:
             "effects": {column.name: column.effect.size for column in one.report},
         }
         for one in found.periods
+    ]
+    document["segments"] = [
+        {
+            "segment": one.segment,
+            "rows": {"reference": one.rows[0], "live": one.rows[1]},
+            "drifted": list(one.report.drifted),
+            "undecided": list(one.report.undecided),
+            "columns": one.report.to_dict()["columns"],
+        }
+        for one in found.segments
     ]
     return document
 
@@ -261,6 +290,7 @@ def _write_page(found: Found, ref: str, live: Path, path: Path) -> None:
         counts=found.counts(),
         kinds=found.kinds(),
         periods=[(one.start, one.rows, one.report) for one in found.periods],
+        segments=[(one.segment, one.rows, one.report) for one in found.segments],
         plots=plots,
     )
     write_whole(path, page.encode())

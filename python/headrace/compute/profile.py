@@ -151,6 +151,12 @@ class Profile:
         found = self._core.segments
         return tuple(found[1]) if found else ()
 
+    @property
+    def segmented_by(self) -> str | None:
+        """The column whose values are the segments."""
+        found = self._core.segments
+        return found[0] if found else None
+
     def describe(self) -> pl.DataFrame:
         """One row a column.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from headrace.compute.drift import DriftReport
     from headrace.compute.drift.reference import Reference, Windows
+    from headrace.compute.drift.segments import SegmentDrift
     from headrace.compute.drift.windows import PeriodDrift
     from headrace.compute.profile import Profile, Window
     from headrace.project import Project
@@ -69,6 +70,7 @@ class Options:
     alpha: float = 0.05
     time_column: str | None = None
     period: Literal["day", "week", "month"] | None = None
+    segment: str | None = None
 
     @property
     def comparing(self) -> dict[str, Any]:
@@ -78,12 +80,13 @@ class Options:
 
 @dataclass(frozen=True)
 class Found:
-    """A comparison: the report about all live rows, one a period, and the counts behind it."""
+    """A comparison: the report about all live rows, one a period, one a segment, and the counts behind it."""
 
     reference: Reference
     windows: Windows
     report: DriftReport
     periods: Sequence[PeriodDrift]
+    segments: Sequence[SegmentDrift] = ()
 
     def counts(self) -> pl.DataFrame:
         """`Profile.counts` of all columns, those of the scores among them."""
@@ -139,7 +142,16 @@ def compare_sources(source: Source, ref: str, live: Path, options: Options, say:
         say(f"{', '.join(reference.moving)}: moves on with time, so only weekday and hour are compared")
     say(f"comparing {windows.rows:,} rows with {reference.inputs.rows:,}")
     report = reference.compare(windows, **options.comparing)
-    return Found(reference, windows, report, periods)
+    return Found(reference, windows, report, periods, _segments(reference, windows, options))
+
+
+def _segments(reference: Reference, windows: Windows, options: Options) -> Sequence[SegmentDrift]:
+    if options.segment is None:
+        return ()
+    from headrace.compute.drift.segments import by_segment
+
+    without = reference.moving if options.columns is None else ()
+    return by_segment(reference.inputs, windows.inputs, options.segment, without=without, **options.comparing)
 
 
 def tell(source: Source, report: DriftReport) -> None:
@@ -161,7 +173,10 @@ def _reference(source: Source, ref: str, options: Options, say: Callable[[str], 
         inputs = _profile(path.read_bytes(), path) if head == _PROFILE else None
         if inputs is None:
             say(f"{ref}: fitting the reference")
-            inputs = profile_file(source, path, options, say)
+            columns = options.columns
+            if columns is not None and options.segment is not None:
+                columns = [*columns, *({options.segment} - set(columns))]
+            inputs = profile_file(source, path, replace(options, columns=columns, segments=options.segment), say)
         return Reference(inputs, about={"reference": ref})
     if path.exists() or "/" in ref or path.suffix.lower() in _DATA:
         raise DataError(
