@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from headrace.compute.drift.periods import by_period
@@ -16,6 +16,9 @@ if TYPE_CHECKING:
 
     from headrace.compute.drift.periods import Period
     from headrace.types import ArtifactReader, ArtifactWriter
+
+FULL = 60
+"""Of so many periods, the last ones, every statistic is kept; of those before, verdicts and effects."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,8 @@ class DriftWindows:
 
     `period` is `day`, `week`, `month`, or None where there are none. `counts` are `Window.to_bytes` of the raw inputs
     and of the scores (empty without), to be read on the bins of the reference: they can be added and subtracted
-    later, without the rows.
+    later, without the rows. Reports of periods before the last 60 have no `statistics`, which are most of a report:
+    they can be computed again from the counts.
     """
 
     type_name: ClassVar[str] = "drift-windows"
@@ -82,7 +86,12 @@ def over_time(
     if whole is None or timed < frame.height:  # rows without a time are in no period, but in the whole
         rest = reference.counted(frame.filter(frame.get_column(column).is_null()), threads=threads)
         whole = rest if whole is None else _sum(whole, rest)
-    return whole, DriftWindows(period, tuple(periods), tuple(counts))
+    old = [replace(one, report=_verdicts(one.report)) for one in periods[:-FULL]]
+    return whole, DriftWindows(period, (*old, *periods[-FULL:]), tuple(counts))
+
+
+def _verdicts(report: DriftReport) -> DriftReport:
+    return replace(report, columns=tuple(replace(column, statistics={}) for column in report))
 
 
 def _sum(a: Windows, b: Windows) -> Windows:
