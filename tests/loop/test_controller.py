@@ -10,7 +10,7 @@ import pytest
 from headrace import Fired
 from headrace.builtins.trigger.new_data import NewDataTrigger
 from headrace.builtins.trigger.performance import PerformanceTrigger
-from headrace.errors import DataError, FencedError
+from headrace.errors import FencedError
 from headrace.loop.state import fold
 from headrace.store import Store
 from loop_bench import Tide
@@ -345,14 +345,17 @@ def test_what_is_quiet_is_not_read_again(tide: Tides) -> None:
         assert found.source.reads > reads
 
 
-def test_live_rows_without_a_column_of_the_projects_own_are_refused(tide: Tides) -> None:
+def test_live_rows_that_cannot_be_used_are_written_down_once_and_the_loop_lives_on(tide: Tides) -> None:
     found = tide(min_rows=0)
     found.once()
     found.source.all = rows(1, range(3), 40).drop("y")
     found.at(3)
     found.say("requested")
-    with pytest.raises(DataError, match="no column 'y'"):
-        found.once()
+    assert found.once() == ["problem"]
+    assert "no column 'y'" in found.log()[-1].body["error"]
+    assert found.once() == []
+    found.source.all = rows(1, range(3), 40)
+    assert found.once()[:2] == ["decided", "trained"]
 
 
 def test_the_state_is_the_same_whether_it_is_folded_at_once_or_in_pieces(tide: Tides) -> None:

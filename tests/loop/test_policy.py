@@ -39,6 +39,8 @@ def test_lengths_and_dates(tmp_path: Path) -> None:
         ("[loop]\ncooldwon = 3\n", "[loop] has no key 'cooldwon'", 7, "cooldown"),
         ("[loop]\n[loop.watch]\nmin_row = 3\n", "[loop.watch] has no key 'min_row'", 8, "min_rows"),
         ('[loop.live]\nrows = "x"\nlabel = "y"\n', "[loop.live] has no key 'label'", 8, "labels"),
+        ('[loop.live]\nuse = "served"\nrows = "x"\n', "are for use", 6, "reference"),
+        ("[loop.live]\n", "names no files", 6, "reference"),
         ('[loop]\ncooldown = "soon"\n', "no length of time", 7, "reference"),
         ('[loop]\nwindow = "sliding"\n', "go together", 6, "reference"),
         ("[loop]\nsince = 3\n", "write a date", 7, "reference"),

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from headrace.errors import AliasConflictError, HeadraceError
+from headrace.errors import AliasConflictError, DataError, HeadraceError
 from headrace.loop import state as words
 from headrace.loop.clock import moment
 from headrace.loop.data import assemble, keep, window_start
@@ -166,6 +166,23 @@ class Controller:
         state = self.state
         if state.paused is not None:
             return None
+        try:
+            return self._next(state)
+        except DataError as error:
+            if state.phase not in ("idle", "wait", "watch"):
+                raise
+            # What comes in is not in our hands: it is said, and looked at again when something else has come in.
+            said = f"{error.place}: {error.message}" if error.place else error.message
+            return self._problem(state, "live rows", said)
+
+    def _problem(self, state: State, what: str, said: str) -> LogEntry | None:
+        """Write down once what keeps the loop from telling."""
+        key = f"{what}: {said}"
+        if key in state.problems:
+            return None
+        return self._write(words.PROBLEM, {"key": key, "trigger": what, "error": said})
+
+    def _next(self, state: State) -> LogEntry | None:
         cycle = state.cycle
         match state.phase:
             case "train" if cycle is not None:
@@ -241,9 +258,9 @@ class Controller:
                     fired[name] = found
         for name, raised in failed:
             said = raised.message if isinstance(raised, HeadraceError) else f"{type(raised).__name__}: {raised}"
-            key = f"{name}: {said}"
-            if key not in state.problems and not fired:
-                return fired, self._write(words.PROBLEM, {"key": key, "trigger": name, "error": said})
+            entry = None if fired else self._problem(state, name, said)
+            if entry is not None:
+                return fired, entry
         return fired, None
 
     def _against(self, state: State, context: Context, now: float) -> tuple[str, str, float | None] | None:

@@ -41,7 +41,9 @@ def assemble(
     parts = [base, labelled.select(base.columns)] if labelled.height else [base]
     frame = pl.concat(parts, how="vertical_relaxed")
     if columns.id is not None and columns.id in frame.columns:
-        frame = frame.unique(subset=columns.id, keep="last", maintain_order=True)
+        named = frame[columns.id].is_not_null()
+        once = frame.filter(named).unique(subset=columns.id, keep="last", maintain_order=True)
+        frame = pl.concat([frame.filter(~named), once])
     when = moments(frame, columns.time)
     inside = when <= now
     if start is not None:

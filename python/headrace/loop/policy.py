@@ -56,8 +56,14 @@ class LivePolicy(BaseModel):
 
     model_config = _Table
 
-    use: Literal["files"] = Field(default="files", description="What brings them.")
-    rows: tuple[str, ...] = Field(min_length=1, description="Globs of files with live rows, relative to the project.")
+    use: Literal["files", "served"] = Field(
+        default="files",
+        description='"files": rows and labels in files; "served": the prediction log of "headrace serve" in the store, '
+        'and the labels that "headrace feedback" put there.',
+    )
+    rows: tuple[str, ...] = Field(
+        default=(), description='For "files": globs of files with live rows, relative to the project.'
+    )
     labels: tuple[str, ...] = Field(
         default=(),
         description="Globs of files with an identifier and the target, where labels come apart from the rows. The last "
@@ -77,6 +83,14 @@ class LivePolicy(BaseModel):
         if isinstance(values, Mapping):
             return {k: (v,) if k in ("rows", "labels") and isinstance(v, str) else v for k, v in values.items()}
         return values
+
+    @model_validator(mode="after")
+    def _consistent(self) -> LivePolicy:
+        if self.use == "files" and not self.rows:
+            raise ValueError('`rows` names no files; write rows = "live/*.parquet", or use = "served"')
+        if self.use == "served" and (self.rows or self.labels or self.label_time):
+            raise ValueError('`rows`, `labels` and `label_time` are for use = "files"')
+        return self
 
 
 class WatchPolicy(BaseModel):

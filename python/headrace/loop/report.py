@@ -32,7 +32,7 @@ def sentence(entry: LogEntry) -> str:
         case "held":
             return f"{body['why']} (fired: {', '.join(body['triggers'])})"
         case "problem":
-            return f"the trigger {body['trigger']} cannot tell: {body['key'].partition(': ')[2]}"
+            return f"{body['trigger']}: {body['error']}"
         case "decided":
             rows = body["data"].get("rows")
             why = "; ".join(f"{reason['trigger']}: {reason['why']}" for reason in body["reasons"])

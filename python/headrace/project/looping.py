@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from headrace.store.loops import LogEntry, LoopLease
 
 FOLDER = "loop"
+LOG = "predictions"
+"""Where `headrace serve` logs predictions, in the store's folder."""
 _NEEDED = ("ingest", "gate", "register")
 
 
@@ -55,7 +57,7 @@ def controller_of(
     policy = read_policy(project.spec)
     columns = columns_of(project.spec, policy)
     if source is None and policy.live is not None and columns is not None:
-        source = file_rows(project, policy, columns)
+        source = _source(project, policy, columns)
     workshop = ProjectWorkshop(project, cancelled=cancelled)
     return Controller(
         place=Place(
@@ -121,6 +123,15 @@ def triggers_of(project: Project, policy: LoopPolicy) -> dict[str, Any]:
             error.place = project.spec.place("loop", "triggers", name, *([wrong] if wrong else []))
             raise
     return found
+
+
+def _source(project: Project, policy: LoopPolicy, columns: Columns) -> LiveSource:
+    if policy.live is None or policy.live.use == "files":
+        return file_rows(project, policy, columns)
+    from headrace.loop.served import ServedRows
+
+    store, workshop = project.store_to_read, ProjectWorkshop(project)
+    return ServedRows(store.root / LOG, store.live, model=workshop.model, columns=columns, like=workshop.base)
 
 
 def file_rows(project: Project, policy: LoopPolicy, columns: Columns) -> FileRows:
