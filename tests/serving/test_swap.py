@@ -183,12 +183,13 @@ def test_several_models_in_one_server(times):
 def test_what_cannot_be_routed_is_said(times):
     path = times(2.0)
     for models, options, message in [
-        ([], {}, "there is no model"),
         ([path, path], {}, "two models of the name 'times'"),
-        ([path, path], {"name": "x"}, "2 models and one name"),
+        ([path, path], {"name": "x"}, "there are 2 models and one name"),
     ]:
         with pytest.raises(ServingError, match=re.escape(message)):
             headrace.Server(models, **options)
+    with headrace.Server([]) as server, pytest.raises(ServingError, match="nothing is served yet"):
+        server.open()
     with headrace.Server(path) as server:
         one = server.load(path)
         for arguments, message in [

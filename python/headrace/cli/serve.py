@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 import os
 import signal
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from headrace.serving import Server
-    from headrace.serving.watching import Watching
-    from headrace.types import PackageView
 
 
 @click.command(
@@ -30,55 +28,54 @@ if TYPE_CHECKING:
         "headrace serve flights@champion",
         "headrace serve model.onnx --port 9000 --workers 2",
         "headrace serve flights@3 --deadline 0.2 --drain 5",
+        "headrace serve --config serve.toml",
     ],
     keys={
         "url": "where it listens",
-        "model, version": "what it serves",
+        "model, version": "what it serves first",
         "engine": "what computes: trees (a tree ensemble, walked without ONNX Runtime, where faster) or onnxruntime",
         "batched": "whether requests that wait are computed together",
+        "routes": "the versions behind each endpoint, and their weights",
         "written": "with --write-dashboards: the files",
     },
 )
-@click.argument("model", metavar="REF|FILE.onnx", required=False)
-@click.option("--host", default="127.0.0.1", show_default=True, help="An address of the loopback.")
-@click.option("--port", default=8080, show_default=True, type=click.IntRange(0, 65_535), help="0: any that is free.")
+@click.argument("models", metavar="[REF|FILE.onnx]...", nargs=-1)
+@click.option(
+    "--config",
+    type=click.Path(dir_okay=False),
+    help="A serve.toml with endpoints and options; what is given here wins over it.",
+)
+@click.option("--host", help="An address of the loopback.  [default: 127.0.0.1]")
+@click.option("--port", type=click.IntRange(0, 65_535), help="0: any that is free.  [default: 8080]")
 @click.option(
     "--workers", type=click.IntRange(1), help="Threads, each with a copy of the model.  [default: one a processor]"
 )
 @click.option(
     "--max-batch-rows",
-    default=1024,
-    show_default=True,
     type=click.IntRange(1),
-    help="Rows that are computed together, at most; 1: each request by itself.",
+    help="Rows that are computed together, at most; 1: each request by itself.  [default: 1024]",
 )
 @click.option(
     "--engine",
-    default="auto",
-    show_default=True,
     type=click.Choice(["auto", "onnxruntime", "trees"]),
-    help="What computes; auto: tree ensembles are walked without ONNX Runtime where that was measured to be faster.",
+    help="What computes; auto: tree ensembles are walked without ONNX Runtime where that was measured to be faster.  "
+    "[default: auto]",
 )
 @click.option(
     "--deadline",
-    default=10.0,
-    show_default=True,
     type=click.FloatRange(0.001, 86_400),
-    help="Seconds that a request may wait for its answer.",
+    help="Seconds that a request may wait for its answer.  [default: 10]",
 )
 @click.option(
     "--drain",
-    default=25.0,
-    show_default=True,
     type=click.FloatRange(0, 86_400),
-    help="Seconds after SIGTERM or Ctrl-C in which what was asked is still answered.",
+    help="Seconds after SIGTERM or Ctrl-C in which what was asked is still answered.  [default: 25]",
 )
 @click.option(
     "--window",
-    default=3600.0,
-    show_default=True,
     type=click.FloatRange(1, 86_400),
-    help="Seconds of a live window: predicted rows are counted by period, and compared with the reference.",
+    help="Seconds of a live window: predicted rows are counted by period, and compared with the reference.  "
+    "[default: 3600]",
 )
 @click.option(
     "--log-dir",
@@ -86,13 +83,7 @@ if TYPE_CHECKING:
     help="Where predictions are logged.  [default: predictions in the project's store; none for a file]",
 )
 @click.option("--no-log", is_flag=True, help="Log no predictions.")
-@click.option(
-    "--log-sample",
-    default=1.0,
-    show_default=True,
-    type=click.FloatRange(0, 1),
-    help="The share of requests that are logged.",
-)
+@click.option("--log-sample", type=click.FloatRange(0, 1), help="The share of requests that are logged.  [default: 1]")
 @click.option(
     "--write-dashboards",
     type=click.Path(file_okay=False, path_type=Path),
@@ -103,18 +94,19 @@ if TYPE_CHECKING:
 @json_option
 def serve(
     *,
-    model: str | None,
-    host: str,
-    port: int,
+    models: tuple[str, ...],
+    config: str | None,
+    host: str | None,
+    port: int | None,
     workers: int | None,
-    max_batch_rows: int,
-    engine: str,
-    deadline: float,
-    drain: float,
-    window: float,
+    max_batch_rows: int | None,
+    engine: str | None,
+    deadline: float | None,
+    drain: float | None,
+    window: float | None,
     log_dir: Path | None,
     no_log: bool,
-    log_sample: float,
+    log_sample: float | None,
     write_dashboards: Path | None,
     project_dir: str,
     env: str | None,
@@ -123,89 +115,93 @@ def serve(
     """Answer requests for predictions over HTTP, until SIGTERM or Ctrl-C.
 
     REF is MODEL@ALIAS, MODEL@NUMBER, or MODEL for its champion: raw columns in, the prediction out, computed by the
-    feature plan of the package. A file ending in .onnx is served as it is. The Open Inference Protocol v2, KServe v1,
-    MLflow's /invocations and SageMaker's /ping are answered on the same port, and /metrics for Prometheus.
+    feature plan of the package. When the alias moves, whoever moves it, the server goes over to the new version without
+    a gap. A file ending in .onnx is served as it is. Several are served under their names; routes without a name lead
+    to the first. The Open Inference Protocol v2, KServe v1, MLflow's /invocations and SageMaker's /ping are answered on
+    the same port, and /metrics for Prometheus.
 
     What is predicted is counted and logged after the answer, in the store of the project; no answer waits for that.
     """
     if write_dashboards is not None:
         from headrace.serving import dashboards
 
-        written = [str(path) for path in dashboards.write(write_dashboards)]
-        click.echo(json.dumps({"written": written}) if as_json else "\n".join(written))
+        made = [str(path) for path in dashboards.write(write_dashboards)]
+        click.echo(json.dumps({"written": made}) if as_json else "\n".join(made))
         return
-    if model is None:
-        raise click.UsageError("name what to serve: REF, or FILE.onnx")
+    if not models and config is None:
+        raise click.UsageError("name what to serve: REF, or FILE.onnx, or --config FILE")
+    from headrace.project import serving
     from headrace.serving import Server
+    from headrace.serving.config import load
 
     if no_log and log_dir is not None:
         raise click.UsageError("--no-log and --log-dir say different things: leave one out")
+    given = {
+        "host": host,
+        "port": port,
+        "workers": workers,
+        "max_batch_rows": max_batch_rows,
+        "engine": engine,
+        "deadline": deadline,
+        "drain": drain,
+        "window": window,
+        "log": log_dir,
+        "log_sample": log_sample,
+    }
+    written = load(Path(config)) if config is not None else None
+    options: dict[str, Any] = {"port": 8080, "drain": 25.0} | (written.options if written else {})
+    options |= {name: value for name, value in given.items() if value is not None}
+    patience = options.pop("drain")
+    routes = serving.routes_of(models, written, folder=Path(config).parent if config is not None else None)
 
-    def start(source: object, log: Path | None) -> Server:
-        return Server(
-            source,  # type: ignore[arg-type]  # a package or a path, as below
-            host=host,
-            port=port,
-            workers=workers,
-            max_batch_rows=max_batch_rows,
-            engine=engine,
-            deadline=deadline,
-            window=window,
-            log=None if no_log else log,
-            log_sample=log_sample,
-        )
+    def say(line: str) -> None:
+        click.echo(line, err=True)
 
-    watching = None
-
-    with until_asked_to_stop() as asked:
-        if model.endswith(".onnx"):
-            server = start(Path(model), log_dir)
-        else:
+    with until_asked_to_stop() as asked, ExitStack() as ending:
+        if serving.needs_registry(routes):
             from headrace.project import Project
 
             with Project(project_dir, env=env) as project:
-                package = project.registry.resolve(model)
-                root, url = project.store.root, project.store.url
-                server = start(package, log_dir or root / "predictions")
-                watching = _watch(server, package, root, url)
+                if not no_log:
+                    options.setdefault("log", project.existing_store.root / "predictions")
+                server = Server([], **options)
+                stopping = ending.enter_context(_stopping(server, patience))
+                follower = serving.follow(server, project, routes, say=say)
+                watching = serving.watch(server, project, say=lambda trouble: say(f"warning: {trouble}"))
+            # Windows are carried into the store once more after the last answer.
+            stopping.callback(watching.stop)
+            ending.callback(follower.stop)
+            follower.start()
+            watching.start()
+        else:
+            server = Server([], **options)
+            ending.enter_context(_stopping(server, patience))
+            serving.offer_files(server, routes)
+        server.open()
+        if as_json:
+            document = {
+                "url": server.url,
+                "model": server.model,
+                "version": server.version,
+                "engine": server.engine,
+                "batched": server.batched,
+                "routes": server.routes,
+            }
+            click.echo(json.dumps(document))
+        else:
+            offered = ", ".join(name for versions in server.routes.values() for name in versions)
+            click.echo(f"serving {offered} on {server.url}; Ctrl-C stops it", err=True)
+        asked()
+
+
+@contextmanager
+def _stopping(server: Server, patience: float) -> Iterator[ExitStack]:
+    """Stops the server at the end; what is given back ends after it."""
+    with ExitStack() as after:
         try:
-            if as_json:
-                document = {
-                    "url": server.url,
-                    "model": server.model,
-                    "version": server.version,
-                    "engine": server.engine,
-                    "batched": server.batched,
-                }
-                click.echo(json.dumps(document))
-            else:
-                click.echo(f"serving {server.model}@{server.version} on {server.url}; Ctrl-C stops it", err=True)
-            asked()
+            yield after
         finally:
-            server.stop(patience=drain)
-            if watching is not None:
-                watching.stop()
-
-
-def _watch(server: Server, package: PackageView, root: Path, url: str | None) -> Watching:
-    """What carries windows into the store, while it is there."""
-    from headrace.serving.watching import Watching
-    from headrace.store import Store
-
-    def find(name: str, number: str) -> PackageView | None:
-        version = package.version
-        return package if (version.name, str(version.number)) == (name, number) and _has_profile(package) else None
-
-    def say(trouble: str) -> None:
-        click.echo(f"warning: {trouble}", err=True)
-
-    watching = Watching(server, lambda: Store.open(root, url=url, create=False), find, say=say)
-    watching.start()
-    return watching
-
-
-def _has_profile(package: PackageView) -> bool:
-    return "profile.bin" in package.manifest["files"]
+            server.stop(patience=patience)
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from headrace.errors import NotFoundError, ServingError
+from headrace.errors import HeadraceError, NotFoundError, ServingError
 from headrace.serving.window import LiveWindow
 
 if TYPE_CHECKING:
@@ -74,6 +74,7 @@ class Server:
         A model package (as `Project.registry.resolve` gives it): raw columns in, `prediction` and `probability_<class>`
         out, after its golden rows were replayed. Or the path of an ONNX file: its own inputs in, its own outputs out.
         Or a list of them, of different names: routes that name no model, such as `/invocations`, lead to the first.
+        With an empty list clients are let in by `open`.
     name
         What the model of an ONNX file is called in routes. Default: the file's name without its extension.
     host
@@ -181,9 +182,8 @@ class Server:
             **_log_options(log, log_sample, log_segment_bytes, log_segment_time, log_total_bytes),
         }
         models = list(model) if isinstance(model, Sequence) and not isinstance(model, str) else [model]
-        if not models or (name is not None and len(models) > 1):
-            found = "no model" if not models else f"{len(models)} models and one name"
-            raise ServingError(f"there is {found}, expected one model, or several without `name`", place="model")
+        if name is not None and len(models) > 1:
+            raise ServingError(f"there are {len(models)} models and one name", place="name", hint="Leave it out.")
         self._routes: dict[str, dict[Loaded, int]] = {}
         self._changing = threading.Lock()
         self._core = serving.start(options)
@@ -195,7 +195,18 @@ class Server:
         except BaseException:
             self._core.stop(0.0)
             raise
+        if models:
+            self.open()
+
+    def open(self) -> None:
+        """Let clients in, where no model was given at first. A second time does nothing."""
+        if not self._routes:
+            raise ServingError("nothing is served yet", place="model", hint="Call `swap` or `route` first.")
         self._core.open()
+
+    def follows(self, *, reachable: bool) -> None:
+        """Say in `/metrics` whether the registry that somebody follows for this server can be read."""
+        self._core.follows(reachable)
 
     def _add(self, loaded: Loaded) -> None:
         if loaded.model in self._routes:
@@ -207,6 +218,13 @@ class Server:
 
         What is served is as it was, whether this succeeds or fails. Raises what making a server raises.
         """
+        try:
+            return self._load(model, name)
+        except HeadraceError:
+            self._core.refused()
+            raise
+
+    def _load(self, model: PackageView | str | os.PathLike[str], name: str | None) -> Loaded:
         from headrace.compute import serving
 
         if not isinstance(model, str | os.PathLike):
@@ -218,7 +236,14 @@ class Server:
             raise ServingError(f"{name!r} cannot stand in a route", place="name", hint="Give another name.")
         return Loaded(name, "1", serving.load_graph(self._core, _read(path), name=name, version="1"))
 
-    def route(self, endpoint: str, versions: Mapping[Loaded, int], *, key: str = KEY) -> None:
+    def route(
+        self,
+        endpoint: str,
+        versions: Mapping[Loaded, int],
+        *,
+        shadows: Sequence[Loaded] = (),
+        key: str = KEY,
+    ) -> None:
         """Send who asks for `endpoint` to these versions from now on; requests that are there stay where they are.
 
         Parameters
@@ -227,6 +252,9 @@ class Server:
             A name in routes; it is added if there is none of that name.
         versions
             How many of the requests each version gets, against the others. 0: those only that name it in their path.
+        shadows
+            Versions that compute the same requests after the answer has left, when nothing else waits; what they give
+            is compared with the answers (`headrace_shadow_*` in `/metrics`). Who cannot keep up misses some.
         key
             The header that decides who gets which version: the same for the same value, as long as the weights are the
             same. When a weight grows, nobody moves away from that version. Requests without it are dealt in turn.
@@ -239,7 +267,8 @@ class Server:
                 raise ServingError(f"the weight of {version} is {weight}, expected 0 to 4294967295", place="weight")
         with self._changing:
             shares = [(version.core, weight) for version, weight in versions.items()]
-            self._core.offer(endpoint=endpoint, versions=shares, key=key)
+            tried = [version.core for version in shadows]
+            self._core.offer(endpoint=endpoint, versions=shares, shadows=tried, key=key)
             self._routes[endpoint] = dict(versions)
 
     def swap(self, model: PackageView | str | os.PathLike[str], *, endpoint: str | None = None) -> Loaded:

@@ -2,6 +2,7 @@
 
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -96,12 +97,13 @@ impl PyServer {
     }
 
     /// Offers versions with their weights under a name, instead of what is offered there.
-    #[pyo3(signature = (*, endpoint, versions, key))]
+    #[pyo3(signature = (*, endpoint, versions, shadows, key))]
     fn offer(
         &self,
         py: Python<'_>,
         endpoint: &str,
         versions: Vec<(Bound<'_, PyServedVersion>, u32)>,
+        shadows: Vec<Bound<'_, PyServedVersion>>,
         key: &str,
     ) -> PyResult<()> {
         let share = |(version, weight): (Bound<'_, PyServedVersion>, u32)| {
@@ -109,9 +111,25 @@ impl PyServer {
             Some(Share { model, weight })
         };
         let shares = versions.into_iter().filter_map(share).collect();
-        let endpoint = Endpoint::new(endpoint, shares, key).map_err(|error| raise_start(py, &error))?;
+        let tried = |shadow: Bound<'_, PyServedVersion>| shadow.get().model.as_ref().map(Arc::clone);
+        let shadows = shadows.into_iter().filter_map(tried).collect();
+        let endpoint = Endpoint::new(endpoint, shares, shadows, key).map_err(|error| raise_start(py, &error))?;
         let server = self.running(py)?;
         py.detach(|| server.offer(endpoint)).map_err(|error| raise_start(py, &error))
+    }
+
+    /// A version was refused.
+    fn refused(&self) {
+        if let Some(server) = self.held().as_ref() {
+            server.control().failed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether the registry that is followed can be read.
+    fn follows(&self, reachable: bool) {
+        if let Some(server) = self.held().as_ref() {
+            *server.control().reachable.lock().unwrap_or_else(PoisonError::into_inner) = Some(reachable);
+        }
     }
 
     /// Lets clients in.

@@ -4,6 +4,8 @@
 //! is a change for those who ask afterwards: nobody waits for it, and no answer is of two versions. A version that is no
 //! longer offered ends when the last request that holds it is answered.
 
+use std::fmt::Write as _;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 
 use hyper::HeaderMap;
@@ -34,12 +36,13 @@ pub struct Endpoint {
     pub name: String,
     shares: Vec<Share>,
     split: Split,
+    shadows: Vec<Arc<Model>>,
     key: HeaderName,
 }
 
 impl Endpoint {
-    /// At least one weight is not 0. The value of the header `key` decides who gets which version.
-    pub fn new(name: &str, shares: Vec<Share>, key: &str) -> Result<Self, StartError> {
+    /// At least one weight is not 0. `shadows` are tried on what the others are asked. The value of the header `key` decides who gets which version.
+    pub fn new(name: &str, shares: Vec<Share>, shadows: Vec<Arc<Model>>, key: &str) -> Result<Self, StartError> {
         let weights: Vec<u32> = shares.iter().map(|share| share.weight).collect();
         let split = Split::new(&weights).ok_or_else(|| StartError::Option {
             option: "weight",
@@ -51,7 +54,7 @@ impl Endpoint {
             found: format!("'{}'", key.escape_debug()),
             expected: "the name of a header",
         })?;
-        Ok(Self { name: name.to_owned(), split, shares, key })
+        Ok(Self { name: name.to_owned(), split, shares, shadows, key })
     }
 
     /// The version for a request.
@@ -99,19 +102,49 @@ impl Counted {
     }
 }
 
+/// What became of attempts to change what is served.
+#[derive(Debug, Default)]
+pub struct Control {
+    /// Versions that could not be loaded.
+    pub failed: AtomicU64,
+    /// Whether the registry that is followed can be read; `None` where none is followed.
+    pub reachable: Mutex<Option<bool>>,
+}
+
+impl Control {
+    fn write(&self, out: &mut String) {
+        let mut family = |name: &str, kind: &str, help: &str, value: u64| {
+            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}");
+        };
+        let failed = self.failed.load(Ordering::Relaxed);
+        family("headrace_load_failures_total", "counter", "Versions that were refused when they were loaded.", failed);
+        if let Some(reachable) = *self.reachable.lock().unwrap_or_else(PoisonError::into_inner) {
+            let help = "Whether the registry that the server follows can be read.";
+            family("headrace_registry_reachable", "gauge", help, u64::from(reachable));
+        }
+    }
+}
+
 /// The endpoints, and everything that was counted.
 #[derive(Debug)]
 pub struct Catalogue {
     /// `None` once it is closed.
     endpoints: RwLock<Option<Arc<[Arc<Endpoint>]>>>,
     counted: Mutex<Vec<Counted>>,
+    /// What became of attempts to change it.
+    pub control: Control,
     /// Of requests that reached no version.
     pub strangers: Metrics,
 }
 
 impl Default for Catalogue {
     fn default() -> Self {
-        Self { endpoints: RwLock::new(Some(Arc::from([]))), counted: Mutex::default(), strangers: Metrics::new("", "") }
+        Self {
+            endpoints: RwLock::new(Some(Arc::from([]))),
+            counted: Mutex::default(),
+            control: Control::default(),
+            strangers: Metrics::new("", ""),
+        }
     }
 }
 
@@ -141,9 +174,15 @@ impl Catalogue {
         let Some(before) = endpoints.take() else { return false };
         let mut after = before.to_vec();
         match after.iter_mut().find(|other| other.name == endpoint.name) {
-            Some(other) => *other = endpoint,
-            None => after.push(endpoint),
+            Some(other) => {
+                // Else two versions that shadow each other in turn would hold each other for ever.
+                other.shares.iter().for_each(|share| share.model.shade(&[]));
+                *other = Arc::clone(&endpoint);
+            }
+            None => after.push(Arc::clone(&endpoint)),
         }
+        endpoint.shadows.iter().for_each(|shadow| shadow.metrics.shadow.begin());
+        endpoint.shares.iter().for_each(|share| share.model.shade(&endpoint.shadows));
         *endpoints = Some(Arc::from(after));
         drop(endpoints);
         // It may be the last to hold a version, and is let go of when nobody waits for the lock any more.
@@ -153,11 +192,20 @@ impl Catalogue {
 
     /// Offers nothing more, for ever; what waits is still computed.
     pub fn close(&self) {
-        drop(self.endpoints.write().unwrap_or_else(PoisonError::into_inner).take());
+        let before = self.endpoints.write().unwrap_or_else(PoisonError::into_inner).take();
+        let all = before.iter().flat_map(|endpoints| endpoints.iter()).flat_map(|endpoint| &endpoint.shares);
+        all.for_each(|share| share.model.shade(&[]));
+        drop(before);
         // Also of versions that are not offered, which somebody may hold.
         for scheduler in self.counted().iter().flat_map(|one| &one.schedulers).filter_map(Weak::upgrade) {
             scheduler.close();
         }
+    }
+
+    /// Whether a request waits for an engine.
+    #[must_use]
+    pub fn somebody_waits(&self) -> bool {
+        self.counted().iter().any(|one| one.waiting().0 > 0)
     }
 
     /// Where a version is counted: where it was before, if it comes back.
@@ -194,7 +242,9 @@ impl Catalogue {
         drop(counted);
         let versions: Vec<(&Metrics, (usize, usize))> =
             versions.iter().map(|(metrics, waiting)| (&**metrics, *waiting)).collect();
-        metrics::text(&versions, Some(&self.strangers))
+        let mut text = metrics::text(&versions, Some(&self.strangers));
+        self.control.write(&mut text);
+        text
     }
 
     /// Requests answered, rows predicted, requests refused.

@@ -17,6 +17,7 @@ use crate::error::Refusal;
 use crate::identity::{self, Identities, REQUEST_ID};
 use crate::model::Model;
 use crate::routes::{self, Accent, Found, Route};
+use crate::shadow::Shadows;
 use crate::tap::Tap;
 
 /// What requests may be.
@@ -39,6 +40,8 @@ pub struct Bounds {
 pub struct Service {
     /// What is served.
     pub catalogue: Catalogue,
+    /// What is only tried.
+    pub shadows: Shadows,
     /// Whether the server is about to stop.
     pub draining: AtomicBool,
     /// What requests may be.

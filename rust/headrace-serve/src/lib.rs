@@ -9,6 +9,7 @@
 //! - [`model`]: a model as clients see it: columns in, columns out.
 //! - [`catalogue`]: endpoints, the versions behind each, and how one follows another without a gap.
 //! - [`split`]: how requests are shared out between versions.
+//! - [`shadow`]: versions that are only tried, and compared.
 //! - [`seat`]: an engine at work for a version.
 //! - [`accents`]: the protocols, and what they say when something is wrong.
 //! - [`routes`]: which path leads where, and what it takes to be let in.
@@ -46,6 +47,7 @@ pub mod scheduler;
 pub mod seat;
 pub mod segments;
 pub mod server;
+pub mod shadow;
 pub mod split;
 pub mod subject;
 pub mod tap;

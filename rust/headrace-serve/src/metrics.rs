@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crate::error::{Reason, Refusal};
+use crate::shadow::{Difference, FAMILIES};
 
 const SECONDS: [f64; 12] = [0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.05, 0.1, 0.5, 1.0];
 const ROWS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1024.0];
@@ -57,6 +58,8 @@ pub struct Metrics {
     queue: Histogram<{ SECONDS.len() }>,
     compute: Histogram<{ SECONDS.len() }>,
     batches: Histogram<{ ROWS.len() }>,
+    /// How far it is from those that it shadowed.
+    pub shadow: Difference,
 }
 
 impl Metrics {
@@ -71,6 +74,7 @@ impl Metrics {
             queue: Histogram::new(SECONDS),
             compute: Histogram::new(SECONDS),
             batches: Histogram::new(ROWS),
+            shadow: Difference::default(),
         }
     }
 
@@ -170,6 +174,15 @@ pub fn text(versions: &[(&Metrics, (usize, usize))], strangers: Option<&Metrics>
     family(name, "histogram", help, &|out, of, _| of.compute.write(out, name, &of.labels));
     let name = "headrace_batch_rows";
     family(name, "histogram", "Rows of a batch.", &|out, of, _| of.batches.write(out, name, &of.labels));
+    if versions.iter().any(|(version, _)| version.shadow.is_used()) {
+        for (name, kind, help) in FAMILIES {
+            family(name, kind, help, &|out, of, _| {
+                if of.shadow.is_used() {
+                    of.shadow.write(out, name, &of.labels);
+                }
+            });
+        }
+    }
     out
 }
 

@@ -5,7 +5,7 @@ mod table;
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, Instant};
 
 use headrace_core::plan::{Plan, Scratch};
@@ -109,6 +109,9 @@ pub struct Model {
     pub watched: AtomicBool,
     /// `name@version`, as answers name it.
     pub label: Option<HeaderValue>,
+    /// Versions that are tried on what it is asked.
+    shadows: RwLock<Arc<[Arc<Model>]>>,
+    shaded: AtomicBool,
     names: Vec<Arc<str>>,
     work: Arc<Work>,
 }
@@ -189,6 +192,8 @@ impl Model {
             scheduler,
             metrics,
             watched: AtomicBool::new(false),
+            shadows: RwLock::new(Arc::from([])),
+            shaded: AtomicBool::new(false),
             label: catalogue::label(name, version),
             work: Arc::new(work),
         })
@@ -303,7 +308,7 @@ impl Model {
         let width = raw.plan.outputs().len();
         let mut scratch = raw.kept().pop().unwrap_or_else(|| raw.plan.scratch());
         let mut features = Vec::with_capacity(count.saturating_mul(width));
-        let mut seen = self.watched.load(Ordering::Relaxed).then(RawRows::default);
+        let mut seen = (self.watched.load(Ordering::Relaxed) || self.is_shaded()).then(RawRows::default);
         let mut failure = None;
         for (number, row) in rows.enumerate() {
             if let Err(error) = raw.plan.row(&row, &mut scratch, &mut features) {
@@ -347,7 +352,28 @@ impl Model {
         }
     }
 
-    /// Computes what [`Model::tensors`] or [`Model::features`] gave, or refuses.
+    /// Versions that are tried on what it is asked.
+    #[must_use]
+    pub fn shadows(&self) -> Arc<[Arc<Self>]> {
+        Arc::clone(&self.shadows.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether there are any.
+    #[must_use]
+    pub fn is_shaded(&self) -> bool {
+        self.shaded.load(Ordering::Relaxed)
+    }
+
+    /// From now on these are tried on what it is asked.
+    pub fn shade(&self, shadows: &[Arc<Self>]) {
+        self.shaded.store(!shadows.is_empty(), Ordering::Relaxed);
+        let before =
+            std::mem::replace(&mut *self.shadows.write().unwrap_or_else(PoisonError::into_inner), Arc::from(shadows));
+        // It may be the last to hold a version, and is let go of when nobody waits for the lock any more.
+        drop(before);
+    }
+
+    /// Computes what [`Model::tensors`] or [`Model::features`] gave, or refuses; counts it.
     pub async fn predict(&self, worker: usize, inputs: Vec<Tensor>, limit: Duration) -> Result<Vec<Output>, Refusal> {
         let rows = inputs.first().map_or(0, Tensor::rows);
         let outputs = self.compute(worker, inputs, limit).await?;
@@ -355,7 +381,7 @@ impl Model {
         Ok(outputs)
     }
 
-    /// The same of a part of a request, which is not counted.
+    /// The same, not counted: of a part of a request, or for nobody.
     pub(crate) async fn compute(
         &self,
         worker: usize,

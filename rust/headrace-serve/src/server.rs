@@ -14,7 +14,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 
-use crate::catalogue::{Catalogue, Endpoint};
+use crate::catalogue::{Catalogue, Control, Endpoint};
 use crate::connection::connection;
 use crate::engine::choice::{self, Wanted};
 use crate::engine::onnx::Runtime;
@@ -24,6 +24,7 @@ use crate::identity::Identities;
 use crate::model::{Model, Package};
 use crate::scheduler::Limits;
 use crate::seat::Seat;
+use crate::shadow::{Job, Shadows};
 use crate::tap::{Tap, WatchOptions, Watcher};
 
 /// How long to wait when the system gives no more connections: descriptors are used up.
@@ -118,11 +119,13 @@ impl Server {
         let address = listener.local_addr().map_err(|error| bind_error(&options.host, options.port, &error))?;
         let runtime = Runtime::load(library)?;
         let failed = |error: std::io::Error| StartError::Threads { reason: error.to_string() };
+        let (shadows, jobs) = Shadows::new(options.workers.get());
         let identities = Identities::default();
         let watch = options.watch.clone().map(|watch| Watcher::start(watch, &identities.instance()));
         let watcher = watch.transpose()?;
         let service = Arc::new(Service {
             catalogue: Catalogue::default(),
+            shadows,
             draining: AtomicBool::new(false),
             bounds: options.bounds,
             tap: watcher.as_ref().map(|watcher| Arc::clone(&watcher.tap)),
@@ -150,7 +153,7 @@ impl Server {
             threads: Mutex::default(),
             watcher,
         };
-        for (number, (incoming, orders)) in incoming.into_iter().zip(orders).enumerate() {
+        for (number, ((incoming, orders), jobs)) in incoming.into_iter().zip(orders).zip(jobs).enumerate() {
             let worker = Worker {
                 number,
                 service: Arc::clone(&server.service),
@@ -160,7 +163,7 @@ impl Server {
             };
             let started = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
                 std::thread::Builder::new().name(format!("headrace-{number}")).spawn(move || {
-                    runtime.block_on(LocalSet::new().run_until(worker.run(orders, incoming)));
+                    runtime.block_on(LocalSet::new().run_until(worker.run(orders, incoming, jobs)));
                 })
             });
             match started {
@@ -205,6 +208,12 @@ impl Server {
     /// Offers an endpoint, instead of the one of the same name if there is one.
     pub fn offer(&self, endpoint: Endpoint) -> Result<(), StartError> {
         if self.service.catalogue.offer(endpoint) { Ok(()) } else { Err(StartError::Stopped) }
+    }
+
+    /// What became of attempts to change what is served.
+    #[must_use]
+    pub fn control(&self) -> &Control {
+        &self.service.catalogue.control
     }
 
     /// Lets clients in. A second time does nothing.
@@ -331,8 +340,17 @@ struct Worker {
 }
 
 impl Worker {
-    async fn run(self, mut orders: mpsc::UnboundedReceiver<Order>, mut incoming: mpsc::UnboundedReceiver<Incoming>) {
+    async fn run(
+        self,
+        mut orders: mpsc::UnboundedReceiver<Order>,
+        mut incoming: mpsc::UnboundedReceiver<Incoming>,
+        jobs: mpsc::Receiver<Job>,
+    ) {
         let number = self.number;
+        let service = Arc::clone(&self.service);
+        let shadowing = tokio::task::spawn_local(async move {
+            service.shadows.work(&service.catalogue, number, jobs, service.bounds.deadline).await;
+        });
         let mut computing = JoinSet::new();
         let mut connections = JoinSet::new();
         let mut phase = self.phase.clone();
@@ -366,6 +384,8 @@ impl Worker {
                 tokio::task::spawn_local(door.run(self.phase.clone()));
             }
         }
+        // Whoever is only tried has no part in the end.
+        shadowing.abort();
         let patience = match *self.phase.borrow() {
             Phase::Draining(patience) => patience,
             Phase::Serving => Duration::ZERO,

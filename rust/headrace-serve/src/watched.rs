@@ -9,6 +9,7 @@ use crate::error::Refusal;
 use crate::http::{Reply, Service};
 use crate::inputs::{Inputs, RawRows};
 use crate::model::{Model, Output};
+use crate::shadow::Shadows;
 use crate::tap::{Record, now};
 use crate::tensor::Tensor;
 
@@ -21,7 +22,7 @@ pub(crate) struct Predicted {
 }
 
 impl Service {
-    /// Computes, and keeps what a watcher looks at.
+    /// Computes, keeps what a watcher looks at, and leaves the model's shadows what they are tried on.
     pub(crate) async fn predict(
         &self,
         worker: usize,
@@ -29,9 +30,13 @@ impl Service {
         inputs: Inputs,
         limit: Duration,
     ) -> Result<Predicted, Refusal> {
+        let tried = Shadows::kept(model, &inputs);
         let Inputs { tensors, raw } = inputs;
         let kept = if model.is_watched() { model.kept(&tensors) } else { Vec::new() };
         let outputs = model.predict(worker, tensors, limit).await?;
+        if let Some(tried) = tried {
+            self.shadows.offer(worker, model, &tried, &outputs);
+        }
         Ok(Predicted { outputs, raw, table: Vec::new(), tensors: kept })
     }
 

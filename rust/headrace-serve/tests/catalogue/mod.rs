@@ -26,7 +26,7 @@ fn model(catalogue: &Catalogue, version: &str) -> Arc<Model> {
 
 fn endpoint(name: &str, shares: &[(&Arc<Model>, u32)]) -> Endpoint {
     let share = |(model, weight): &(&Arc<Model>, u32)| Share { model: Arc::clone(model), weight: *weight };
-    Endpoint::new(name, shares.iter().map(share).collect(), "key").unwrap()
+    Endpoint::new(name, shares.iter().map(share).collect(), Vec::new(), "key").unwrap()
 }
 
 #[test]
@@ -71,9 +71,9 @@ fn a_header_decides_who_gets_which() {
 fn weights_and_headers_that_cannot_be_are_said() {
     let catalogue = Catalogue::default();
     let one = model(&catalogue, "1");
-    let none = Endpoint::new("a", vec![Share { model: Arc::clone(&one), weight: 0 }], "key").unwrap_err();
+    let none = Endpoint::new("a", vec![Share { model: Arc::clone(&one), weight: 0 }], Vec::new(), "key").unwrap_err();
     assert_eq!(none.to_string(), "weight is 0 for every version of 'a', expected a version that gets requests");
-    let header = Endpoint::new("a", vec![Share { model: one, weight: 1 }], "a b").unwrap_err();
+    let header = Endpoint::new("a", vec![Share { model: one, weight: 1 }], Vec::new(), "a b").unwrap_err();
     assert_eq!(header.to_string(), "key is 'a b', expected the name of a header");
 }
 
