@@ -24,6 +24,9 @@ pub(super) const MAX_CUTS: usize = 640;
 /// Bins, boundaries and special cells all fit: two boundaries an atom, one an edge, the ends.
 pub(super) const MAX_CELLS: usize = 1024;
 const CELL_MASK: usize = MAX_CELLS - 1;
+/// As many counters as a packed table can name, so that none of its answers needs a check.
+const COUNTERS: usize = 1 << 12;
+const COUNTER_MASK: usize = COUNTERS - 1;
 /// Fewer values than that are counted one by one: laying out the counters would cost more.
 const FEW: usize = 256;
 /// The 32-bit counters are emptied before they could overflow.
@@ -178,9 +181,9 @@ impl OrderedBins {
         if std::mem::take(&mut scratch.values) == 0 {
             return;
         }
-        let [first, second, third, fourth] = &mut *scratch.counts;
+        let [first, second, third, fourth] = &mut *scratch.counts else { return };
         for (index, cell) in cells[1..=self.bins.len()].iter_mut().enumerate() {
-            let part = |counts: &mut [u32; MAX_CELLS]| u64::from(std::mem::take(&mut counts[index]));
+            let part = |counts: &mut [u32; COUNTERS]| u64::from(std::mem::take(&mut counts[index]));
             *cell += part(first) + part(second) + part(third) + part(fourth);
         }
         let last = self.bins.len();
@@ -212,15 +215,15 @@ impl OrderedBins {
         };
         let (fours, rest) = tile.as_chunks::<4>();
         let (keys, last) = keys[..tile.len()].as_chunks::<4>();
-        let [first, second, third, fourth] = &mut *counts;
+        let [first, second, third, fourth] = counts else { return };
         for (values, keys) in fours.iter().zip(keys) {
-            first[bin(values[0], keys[0]) & CELL_MASK] += 1;
-            second[bin(values[1], keys[1]) & CELL_MASK] += 1;
-            third[bin(values[2], keys[2]) & CELL_MASK] += 1;
-            fourth[bin(values[3], keys[3]) & CELL_MASK] += 1;
+            first[bin(values[0], keys[0]) & COUNTER_MASK] += 1;
+            second[bin(values[1], keys[1]) & COUNTER_MASK] += 1;
+            third[bin(values[2], keys[2]) & COUNTER_MASK] += 1;
+            fourth[bin(values[3], keys[3]) & COUNTER_MASK] += 1;
         }
         for (value, key) in rest.iter().zip(last) {
-            counts[0][bin(*value, *key) & CELL_MASK] += 1;
+            first[bin(*value, *key) & COUNTER_MASK] += 1;
         }
     }
 }
@@ -229,20 +232,21 @@ impl OrderedBins {
 #[inline(always)]
 fn pass_packed(packed: Packed<'_>, keys: &[u32], counts: &mut Rows) {
     let (fours, rest) = keys.as_chunks::<4>();
-    let [first, second, third, fourth] = &mut *counts;
+    let [first, second, third, fourth] = counts else { return };
     for four in fours {
-        first[packed.bin(four[0]) & CELL_MASK] += 1;
-        second[packed.bin(four[1]) & CELL_MASK] += 1;
-        third[packed.bin(four[2]) & CELL_MASK] += 1;
-        fourth[packed.bin(four[3]) & CELL_MASK] += 1;
+        first[packed.bin(four[0])] += 1;
+        second[packed.bin(four[1])] += 1;
+        third[packed.bin(four[2])] += 1;
+        fourth[packed.bin(four[3])] += 1;
     }
     for fine in rest {
-        counts[0][packed.bin(*fine) & CELL_MASK] += 1;
+        first[packed.bin(*fine)] += 1;
     }
 }
 
 /// Several rows of counters, because a counter that was just raised cannot be raised again before its store has arrived.
-type Rows = [[u32; MAX_CELLS]; 4];
+type Rows = [[u32; COUNTERS]];
+const ROWS: usize = 4;
 
 /// Counters of a column, while a batch is counted.
 pub(super) struct Scratch {
@@ -266,7 +270,7 @@ pub(super) struct Scratch {
 impl Default for Scratch {
     fn default() -> Self {
         Self {
-            counts: Box::new([[0; MAX_CELLS]; 4]),
+            counts: vec![[0; COUNTERS]; ROWS].into_boxed_slice(),
             values: 0,
             below: 0,
             above: 0,
