@@ -45,6 +45,8 @@ pub use window::{Reader, Window};
 
 use crate::error::{Error, Result};
 use counts::Counts;
+pub(crate) use key::Key;
+pub(crate) use moments::TILE;
 use plan::{Part, Plan};
 
 /// Random Fourier features of a column of embeddings.
@@ -183,7 +185,7 @@ impl Profile {
         for batch in open() {
             survey.observe(&batch.map_err(Error::Producer)?, threads)?;
         }
-        let mut recount = survey.freeze()?;
+        let mut recount = survey.freeze(threads)?;
         for batch in open() {
             recount.observe(&batch.map_err(Error::Producer)?, threads)?;
         }

@@ -152,7 +152,7 @@ fn fit_kept(batches: Batches, options: Options, threads: &mut Threads) -> Result
         survey.observe(&batch, threads)?;
         kept.push(batch);
     }
-    let mut recount = survey.freeze()?;
+    let mut recount = survey.freeze(threads)?;
     for batch in &kept {
         recount.observe(batch, threads)?;
     }
@@ -168,7 +168,7 @@ fn survey(batches: Batches, options: Options, threads: &mut Threads) -> Result<S
 }
 
 fn recount(survey: Survey, batches: Batches, threads: &mut Threads) -> Result<core::Profile, Error> {
-    let mut recount = survey.freeze()?;
+    let mut recount = survey.freeze(threads)?;
     for batch in batches {
         recount.observe(&batch.map_err(Error::Producer)?, threads)?;
     }

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::count::{Damage, Workspace, count_column, row_cells};
-use super::counts::Counts;
+use super::counts::{ColumnCounts, Counts};
 use super::plan::{ColumnPlan, Pair, Segments, Side};
 use super::problem::Problem;
 use super::read::{numbers, readable_as};
@@ -71,6 +71,8 @@ pub(super) struct Frozen<'a> {
     pub(super) weight: Option<&'a str>,
     pub(super) segments: Option<&'a Segments>,
     pub(super) pairs: &'a [Pair],
+    /// Columns that are not to be counted, since their counts are known.
+    pub(super) known: &'a [Option<ColumnCounts>],
 }
 
 /// Where in a frame the plan's columns are.
@@ -178,6 +180,9 @@ fn count_rows(
     let values = rows.saturating_mul(arrays.len());
     threads.each(&mut counts.columns, values, |index, counts, workspace| {
         let (Some(plan), Some(array)) = (frozen.columns.get(index), arrays.get(index)) else { return Ok(()) };
+        if frozen.known.get(index).is_some_and(Option::is_some) {
+            return Ok(());
+        }
         count_column(plan, array, weights, counts, workspace).map_err(|reason| damaged(index, reason))
     })?;
     threads.each(&mut counts.pairs, values, |index, cells, _| {

@@ -1,8 +1,12 @@
 //! How many different values a column has: `HyperLogLog` (Flajolet and others 2007) with 2^12 registers and the estimator of
 //! Ertl 2017 (arXiv 1702.01284), which needs neither tables nor a correction for small counts. Standard error 1.6 %.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the processor at hand")]
+
 pub(super) const REGISTERS: usize = 1 << 12;
 const RANKS: usize = 53;
+/// So many numbers are hashed before one is looked at.
+const BLOCK: usize = 256;
 
 /// Merging is the maximum of registers, so the order of values does not count.
 #[derive(Clone, PartialEq, Eq)]
@@ -22,7 +26,7 @@ impl Default for Distinct {
 
 impl Distinct {
     /// From a hash with 64 good bits.
-    #[inline]
+    #[inline(always)]
     #[allow(clippy::cast_possible_truncation, reason = "12 bits, and a rank of at most 53")]
     pub(super) fn add(&mut self, hash: u64) {
         let rank = ((hash << 12) | (1 << 11)).leading_zeros() as u8 + 1;
@@ -32,12 +36,17 @@ impl Distinct {
         }
     }
 
+    /// Hashed several at a time where the processor can.
+    #[inline(always)]
     pub(super) fn add_numbers(&mut self, values: &[f64]) {
-        for &value in values {
-            // One multiplication spreads the low bits up, the shift brings the high ones down, the second spreads again.
-            let bits = (value + 0.0).to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            let bits = (bits ^ (bits >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
-            self.add(bits ^ (bits >> 32));
+        let mut hashes = [0; BLOCK];
+        for block in values.chunks(BLOCK) {
+            for (hash, value) in hashes.iter_mut().zip(block) {
+                *hash = hash_of(*value);
+            }
+            for hash in &hashes[..block.len()] {
+                self.add(*hash);
+            }
         }
     }
 
@@ -65,6 +74,14 @@ impl Distinct {
         z += m * sigma(f64::from(histogram[0]) / m);
         if z.is_infinite() { 0.0 } else { m * m / (2.0 * std::f64::consts::LN_2 * z) }
     }
+}
+
+/// One multiplication spreads the low bits up, the shift brings the high ones down, the second spreads again.
+#[inline(always)]
+fn hash_of(value: f64) -> u64 {
+    let bits = (value + 0.0).to_bits().wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    let bits = (bits ^ (bits >> 32)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+    bits ^ (bits >> 32)
 }
 
 /// Of the registers that are empty.

@@ -18,7 +18,7 @@ const MAGIC: f64 = 4_503_599_627_370_496.0;
 
 /// How a value becomes a key; both ways never decrease. A fine key has [`FRACTION_BITS`] more.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Key {
+pub(crate) enum Key {
     Affine { low: f64, scale: f64 },
     Log { center: f64, linear: f64, shift: u32 },
 }
@@ -107,7 +107,8 @@ impl Key {
         }
     }
 
-    fn fine(self, value: f64) -> Option<u32> {
+    /// The fine key; none if the bits of a float do not have so many more.
+    pub(crate) fn fine(self, value: f64) -> Option<u32> {
         match self {
             Self::Affine { low, scale } => Some(affine(value, low, scale * FRACTIONS, LAST_FINE)),
             Self::Log { center, linear, shift } => {
@@ -130,7 +131,7 @@ impl Key {
 
     /// The fine keys of a tile, where [`Lookup`] has a packed table.
     #[inline(always)]
-    pub(super) fn fill_fine(self, keys: &mut [u32; TILE], tile: &[f64]) {
+    pub(crate) fn fill_fine(self, keys: &mut [u32; TILE], tile: &[f64]) {
         match self {
             Self::Affine { low, scale } => {
                 let scale = scale * FRACTIONS;
@@ -144,7 +145,7 @@ impl Key {
     }
 
     /// The key that leaves the fewest comparisons.
-    pub(super) fn best(boundaries: &[f64]) -> Self {
+    pub(crate) fn best(boundaries: &[f64]) -> Self {
         let keys = Self::candidates(boundaries).into_iter();
         keys.min_by_key(|key| key.steps(boundaries)).unwrap_or(Self::NONE)
     }

@@ -13,7 +13,7 @@ const FRACTION_BITS: i32 = 16;
 /// 2^8 times 2^44 or less.
 const NEAR: f64 = 4_194_304.0;
 const LANES: usize = 4;
-pub(super) const TILE: usize = 1024;
+pub(crate) const TILE: usize = 1024;
 /// Far values are looked for among so many, where there is one.
 const BLOCK: usize = 32;
 /// Values are kept within 2^47 quanta.

@@ -18,6 +18,22 @@ const KEPT: usize = 1 << 16;
 pub(super) const MAX_CATEGORIES: usize = 512;
 pub(super) const MAX_NAMES: usize = 20 << 10;
 
+/// What a reference has of texts.
+pub(super) struct Found {
+    pub(super) bins: NominalBins,
+    pub(super) distinct: Distinct,
+    /// Unless there were too many different ones.
+    pub(super) exact: Option<Exact>,
+}
+
+/// How often every text was there.
+pub(super) struct Exact {
+    /// Texts that were there once.
+    pub(super) singletons: u64,
+    /// What counting the reference on the bins would give.
+    pub(super) cells: Vec<u64>,
+}
+
 /// Counts texts, to find the frequent ones.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Frequent {
@@ -73,21 +89,26 @@ impl Frequent {
     }
 
     /// The bins, the most frequent category first; `most` categories at most.
-    pub(super) fn finish(self, most: usize) -> (NominalBins, Distinct, Option<u64>) {
+    pub(super) fn finish(self, most: usize) -> Found {
         let mut order: Vec<usize> = (0..self.words.len()).collect();
         order.sort_unstable_by_key(|&number| (std::cmp::Reverse(self.counts[number]), self.words.get(number)));
         let mut names = 0;
         let mut categories = Words::default();
         let mut rest = Vec::new();
+        let mut cells = Vec::new();
+        let mut other = 0;
         for &number in &order {
             let text = self.words.get(number);
             if rest.is_empty() && categories.len() < most && names + text.len() <= MAX_NAMES {
                 names += text.len();
                 categories.insert(text, hash64(text));
+                cells.push(self.counts[number]);
             } else {
                 rest.push(hash64(text));
+                other += self.counts[number];
             }
         }
+        cells.extend([other, 0]);
         #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate, not negative")]
         let others = if self.thinned { self.distinct.estimate() as u64 } else { rest.len() as u64 };
         let mut filter = Filter::for_texts(others);
@@ -95,8 +116,11 @@ impl Frequent {
             filter.insert(hash);
         }
         let once = self.counts.iter().filter(|count| **count == 1).count() as u64;
-        let bins = NominalBins { categories, filter };
-        (bins, self.distinct, (!self.thinned).then_some(once))
+        Found {
+            bins: NominalBins { categories, filter },
+            distinct: self.distinct,
+            exact: (!self.thinned).then_some(Exact { singletons: once, cells }),
+        }
     }
 }
 

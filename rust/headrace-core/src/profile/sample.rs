@@ -6,6 +6,8 @@
 //! most `2 exp(-2 ε² m)` (Dvoretzky, Kiefer, Wolfowitz; drawing one from each block only narrows it). Bins chosen so may
 //! be a little uneven; what is counted on them is exact.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the processor at hand")]
+
 /// The most values that are kept. At least half as many are left when `h` grows.
 pub(super) const CAPACITY: usize = 1 << 14;
 
@@ -21,6 +23,7 @@ pub(super) struct Sample {
 
 impl Sample {
     /// Shows the next finite values.
+    #[inline(always)]
     pub(super) fn extend(&mut self, values: &[f64]) {
         self.widen(values);
         let mut start = 0;
@@ -54,13 +57,19 @@ impl Sample {
         (self.values, self.range.map(|(min, max)| (min + 0.0, max + 0.0)))
     }
 
+    #[inline(always)]
     fn widen(&mut self, values: &[f64]) {
         let Some(&first) = values.first() else { return };
         let (mut least, mut greatest) = ([first; 8], [first; 8]);
         let (eights, rest) = values.as_chunks::<8>();
+        // One after the other: of both at once the compiler makes no vectors.
         for eight in eights {
             for lane in 0..8 {
                 least[lane] = if eight[lane] < least[lane] { eight[lane] } else { least[lane] };
+            }
+        }
+        for eight in eights {
+            for lane in 0..8 {
                 greatest[lane] = if eight[lane] > greatest[lane] { eight[lane] } else { greatest[lane] };
             }
         }
@@ -70,10 +79,14 @@ impl Sample {
     }
 
     /// When the sample is full, two neighbouring blocks become one: one of their two values stays.
+    #[inline]
     fn thin(&mut self) {
-        if self.values.len() < CAPACITY {
-            return;
+        if self.values.len() >= CAPACITY {
+            self.halve();
         }
+    }
+
+    fn halve(&mut self) {
         self.h += 1;
         for block in 0..CAPACITY / 2 {
             let second = usize::from(mix(block as u64 ^ u64::from(self.h) << 48) & 1 == 1);

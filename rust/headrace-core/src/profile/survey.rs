@@ -1,12 +1,15 @@
 //! The first look at a reference: what bins are chosen from.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the processor at hand")]
+
 use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_schema::{DataType, Schema, SchemaRef};
+use fearless_simd::{Level, dispatch};
 
 use super::batch::{Frozen, Layout, Threads, count_batch};
 use super::binning::OrderedBins;
-use super::count::{Damage, OFFSETS};
-use super::counts::{Counts, LaneCounts};
+use super::count::{Damage, OFFSETS, null_weight};
+use super::counts::{ColumnCounts, Counts, LaneCounts};
 use super::dictionary;
 use super::distinct::Distinct;
 use super::features::{Features, MAX_DIMENSION, Vectors, each_vector, norm};
@@ -41,6 +44,18 @@ struct ColumnSurvey {
     distinct: Distinct,
     sample: Sample,
     seen: Seen,
+    /// Rows without a text; of columns of texts only.
+    nulls: u64,
+}
+
+/// A column, frozen.
+struct Chosen {
+    plan: ColumnPlan,
+    sample: Vec<f64>,
+    /// Its texts did not all fit into the survey, so the filter is still to be filled.
+    remember: bool,
+    /// The survey has counted it already.
+    counts: Option<ColumnCounts>,
 }
 
 /// What a family needs beside a sample of numbers.
@@ -72,16 +87,24 @@ impl Survey {
     }
 
     /// Freezes the bins. The reference is then counted on them, which needs its rows once more.
-    pub fn freeze(self) -> Result<Recount> {
+    pub fn freeze(self, threads: &mut Threads) -> Result<Recount> {
         let options = &self.options;
         let mut columns = Vec::with_capacity(self.columns.len());
         let mut samples = Vec::with_capacity(self.columns.len());
         let mut remembering = Vec::with_capacity(self.columns.len());
-        for column in self.columns {
-            let (plan, sample, remember) = column.freeze();
+        let mut known = Vec::with_capacity(self.columns.len());
+        let values = usize::try_from(self.rows).unwrap_or(usize::MAX).saturating_mul(self.columns.len());
+        let mut freezing: Vec<_> = self.columns.into_iter().map(|column| (Some(column), None)).collect();
+        threads.each(&mut freezing, values, |_, (column, frozen), _| {
+            *frozen = column.take().map(ColumnSurvey::freeze);
+            Ok(())
+        })?;
+        for Chosen { plan, sample, remember, counts } in freezing.into_iter().filter_map(|(_, frozen)| frozen) {
             columns.push(plan);
             samples.push(sample);
             remembering.push(remember);
+            // The survey knows neither weights nor segments.
+            known.push(counts.filter(|_| options.weight.is_none() && options.segments.is_none()));
         }
         let number = |name: &str| {
             let missing = || Problem::MissingColumn { column: name.to_owned() };
@@ -98,8 +121,8 @@ impl Survey {
         let segments = options.segments.as_ref().map(|name| segments(&columns[number(name)?])).transpose()?;
         let weight = options.weight.clone();
         let layout = {
-            let frozen =
-                Frozen { columns: &columns, weight: weight.as_deref(), segments: segments.as_ref(), pairs: &counted };
+            let (weight, segments) = (weight.as_deref(), segments.as_ref());
+            let frozen = Frozen { columns: &columns, weight, segments, pairs: &counted, known: &known };
             Layout::new(frozen, &self.schema, true)?
         };
         let none = Counts {
@@ -111,6 +134,7 @@ impl Survey {
         Ok(Recount {
             plan: Plan { columns, weight, segments, pairs: counted, fingerprint: [0; 32] },
             remembering,
+            known,
             layout,
             schema: self.schema,
             parts: vec![none.clone(); parts],
@@ -169,7 +193,7 @@ fn column(schema: &Schema, index: usize, options: &Options) -> Result<ColumnSurv
         Family::Embedding => Seen::Vectors(Vectors::default()),
         _ => Seen::Nothing,
     };
-    Ok(ColumnSurvey { name, index, family, distinct: Distinct::default(), sample: Sample::default(), seen })
+    Ok(ColumnSurvey { name, index, family, distinct: Distinct::default(), sample: Sample::default(), seen, nulls: 0 })
 }
 
 pub(super) fn same_schema(schema: &SchemaRef, batch: &RecordBatch) -> Result<()> {
@@ -196,14 +220,11 @@ impl ColumnSurvey {
         match &mut self.seen {
             _ if *array.data_type() == DataType::Null => {}
             Seen::Nothing => {
-                numbers(array, &mut |_, tile| {
-                    finite(tile, |values| {
-                        sample.extend(values);
-                        distinct.add_numbers(values);
-                    });
-                });
+                let level = Level::new();
+                numbers(array, &mut |_, tile| dispatch!(level, _simd => look(tile, sample, distinct)));
             }
             Seen::Texts(texts) => {
+                self.nulls += null_weight(array, None);
                 let mut start = 0;
                 while start < array.len() {
                     let rows = texts.room().min(array.len() - start);
@@ -254,11 +275,11 @@ impl ColumnSurvey {
         Ok(())
     }
 
-    fn freeze(self) -> (ColumnPlan, Vec<f64>, bool) {
+    fn freeze(self) -> Chosen {
         let (sample, range) = self.sample.finish();
         let values =
             |part: Part| Lane::ordered(part, OrderedBins::from_sample(&sample, range), Ruler::from_sample(&sample));
-        let (mut distinct, mut singletons, mut remember) = (self.distinct, None, false);
+        let (mut distinct, mut singletons, mut remember, mut counts) = (self.distinct, None, false, None);
         let lanes = match (self.family, self.seen) {
             (Family::Null, _) => {
                 vec![Lane::nominal(Part::Value, NominalBins::new(std::iter::empty(), Filter::for_texts(0)))]
@@ -270,17 +291,22 @@ impl ColumnSurvey {
             (Family::Date, _) => vec![values(Part::Value), Lane::weekday()],
             (Family::Datetime, _) => vec![values(Part::Value), Lane::weekday(), Lane::hour()],
             (_, Seen::Texts(texts)) => {
-                let (bins, texts_distinct, once) = texts.finish(MAX_CATEGORIES);
-                (distinct, singletons, remember) = (texts_distinct, once, once.is_none());
-                vec![Lane::nominal(Part::Value, bins)]
+                let found = texts.finish(MAX_CATEGORIES);
+                (distinct, remember) = (found.distinct, found.exact.is_none());
+                if let Some(exact) = found.exact {
+                    singletons = Some(exact.singletons);
+                    let lanes = vec![LaneCounts::Nominal { cells: exact.cells }];
+                    counts = Some(ColumnCounts { null: self.nulls, lanes });
+                }
+                vec![Lane::nominal(Part::Value, found.bins)]
             }
             (_, Seen::Words { tokens, words }) => {
                 let (tokens, tokens_range) = tokens.finish();
-                let (bins, _, once) = words.finish(MAX_WORDS);
-                remember = once.is_none();
+                let found = words.finish(MAX_WORDS);
+                remember = found.exact.is_none();
                 let ruler = Ruler::from_sample(&tokens);
                 let tokens = Lane::ordered(Part::Tokens, OrderedBins::from_sample(&tokens, tokens_range), ruler);
-                vec![values(Part::Length), tokens, Lane::nominal(Part::Words, bins)]
+                vec![values(Part::Length), tokens, Lane::nominal(Part::Words, found.bins)]
             }
             (_, Seen::Vectors(vectors)) => {
                 let features = Features::new(vectors.dimension.unwrap_or(0), vectors.bandwidth());
@@ -288,30 +314,39 @@ impl ColumnSurvey {
             }
             (_, Seen::Nothing) => vec![values(Part::Value)],
         };
-        (ColumnPlan { name: self.name, family: self.family, lanes, distinct, singletons }, sample, remember)
+        let plan = ColumnPlan { name: self.name, family: self.family, lanes, distinct, singletons };
+        Chosen { plan, sample, remember, counts }
     }
 }
 
-/// Calls `visit` with the finite values of a tile.
-fn finite(tile: &[f64], mut visit: impl FnMut(&[f64])) {
+#[inline(always)]
+fn look(tile: &[f64], sample: &mut Sample, distinct: &mut Distinct) {
+    let mut room = [0.0; TILE];
+    let values = finite(tile, &mut room);
+    sample.extend(values);
+    distinct.add_numbers(values);
+}
+
+/// The finite values of a tile; in `room` if there are others.
+#[inline(always)]
+fn finite<'a>(tile: &'a [f64], room: &'a mut [f64; TILE]) -> &'a [f64] {
     // A sum of products with zero is zero unless one of them is not finite.
-    let mut zeros = [0.0; 4];
-    let (fours, rest) = tile.as_chunks::<4>();
-    for four in fours {
-        for (zero, value) in zeros.iter_mut().zip(four) {
+    let mut zeros = [0.0; 8];
+    let (eights, rest) = tile.as_chunks::<8>();
+    for eight in eights {
+        for (zero, value) in zeros.iter_mut().zip(eight) {
             *zero += value * 0.0;
         }
     }
     if zeros.iter().chain(rest.iter()).all(|value| value.is_finite()) {
-        return visit(tile);
+        return tile;
     }
-    let mut finite = [0.0; TILE];
     let mut kept = 0;
     for &value in tile {
-        finite[kept.min(TILE - 1)] = value;
+        room[kept.min(TILE - 1)] = value;
         kept += usize::from(value.is_finite());
     }
-    visit(&finite[..kept]);
+    &room[..kept]
 }
 
 fn observe_texts(texts: &mut Frequent, array: &ArrayRef) -> Result<(), Damage> {
@@ -347,6 +382,8 @@ pub struct Recount {
     plan: Plan,
     /// Columns whose texts did not all fit into the survey.
     remembering: Vec<bool>,
+    /// What the survey has counted already.
+    known: Vec<Option<ColumnCounts>>,
     layout: Layout,
     schema: SchemaRef,
     whole: Counts,
@@ -375,6 +412,7 @@ impl Recount {
             weight: plan.weight.as_deref(),
             segments: plan.segments.as_ref(),
             pairs: &plan.pairs,
+            known: &self.known,
         };
         count_batch(frozen, &self.layout, batch, &mut self.whole, &mut self.parts, threads)
     }
@@ -383,6 +421,11 @@ impl Recount {
     pub fn finish(mut self) -> Result<Profile> {
         if self.rows != self.whole.rows {
             return Err(Problem::RowsChanged { first: self.rows, second: self.whole.rows }.into());
+        }
+        for (counts, known) in self.whole.columns.iter_mut().zip(&mut self.known) {
+            if let Some(known) = known.take() {
+                *counts = known;
+            }
         }
         for counts in std::iter::once(&mut self.whole).chain(&mut self.parts) {
             // A reference has seen what it has.

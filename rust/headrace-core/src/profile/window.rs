@@ -124,6 +124,7 @@ impl Plan {
             weight: self.weight.as_deref(),
             segments: self.segments.as_ref(),
             pairs: &self.pairs,
+            known: &[],
         }
     }
 
