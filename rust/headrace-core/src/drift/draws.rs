@@ -9,6 +9,9 @@
     clippy::cast_sign_loss,
     reason = "counts are far below 2^53, and random bits are meant to be cut"
 )]
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the processor at hand")]
+
+use fearless_simd::{Level, dispatch};
 
 /// Up to so many rows of the smaller side are dealt out one by one.
 pub(crate) const DEALT: u64 = 400;
@@ -31,6 +34,7 @@ impl Random {
         Self(seed)
     }
 
+    #[inline(always)]
     pub(crate) fn bits(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -45,6 +49,7 @@ impl Random {
     }
 
     /// Standard normal to three digits of its distribution function: forty-eight fair coins and a uniform between them.
+    #[inline(always)]
     fn normal(&mut self) -> f64 {
         const SCALE: f64 = 0.287_677_980_891_23; // 1 / sqrt(48/4 + 1/12)
         let bits = self.bits();
@@ -52,6 +57,17 @@ impl Random {
         let between = f64::from(bits as u16) * (1.0 / 65_536.0);
         (coins + between - 24.5) * SCALE
     }
+}
+
+/// A normal value for each slot, that wide; and their sum.
+#[inline(always)]
+fn normals(random: &mut Random, roots: &[f64], slots: &mut [f64]) -> f64 {
+    let mut total = 0.0;
+    for (slot, root) in slots.iter_mut().zip(roots) {
+        *slot = random.normal() * root;
+        total += *slot;
+    }
+    total
 }
 
 /// Both rows together.
@@ -89,12 +105,9 @@ impl Margins {
                 let (n, m) = self.sizes;
                 let scale = ((n + m) / (n * m)).sqrt();
                 let roots: Vec<f64> = self.pooled.iter().map(|share| share.sqrt()).collect();
+                let level = Level::new();
                 for _ in 0..draws {
-                    let mut total = 0.0;
-                    for (slot, root) in gap.iter_mut().zip(&roots) {
-                        *slot = random.normal() * root;
-                        total += *slot;
-                    }
+                    let total = dispatch!(level, _simd => normals(&mut random, &roots, &mut gap));
                     for (slot, share) in gap.iter_mut().zip(&self.pooled) {
                         *slot = (*slot - share * total) * scale;
                     }

@@ -4,6 +4,10 @@
 //! Between the ends of an interval the distribution functions are taken as straight; `bound` says how much of each
 //! statistic that can hide. Of what lies beyond the reference's range only the means speak.
 
+#![allow(clippy::inline_always, reason = "only what is inlined is compiled for the processor at hand")]
+
+use fearless_simd::{Level, dispatch};
+
 use super::shape::Shape;
 
 /// Of one column.
@@ -17,34 +21,89 @@ pub(crate) struct Ordered {
     pub(crate) cramer: f64,
 }
 
+/// Rows of gaps that are looked at together.
+const TOGETHER: usize = 8;
+
 /// From the gaps (live share less reference share) of the cells, their widths and their pooled shares.
 pub(crate) fn ordered(gaps: &[f64], widths: &[f64], pooled: &[f64]) -> Ordered {
-    let (mut sum, mut above, mut below) = (0.0_f64, 0.0_f64, 0.0_f64);
-    let (mut area, mut square, mut cramer) = (0.0, 0.0, 0.0);
-    for ((gap, width), share) in gaps.iter().zip(widths).zip(pooled) {
-        let before = sum;
-        sum += gap;
-        above = above.max(sum);
-        below = below.max(-sum);
-        let mean_square = (before * before + before * sum + sum * sum) / 3.0;
-        cramer += share * mean_square;
-        if *width > 0.0 {
-            square += width * mean_square;
-            area += width
-                * if before * sum >= 0.0 {
-                    0.5 * (before.abs() + sum.abs())
-                } else {
-                    0.5 * (before * before + sum * sum) / (before.abs() + sum.abs())
-                };
+    let [one] = together(gaps.as_chunks::<1>().0, widths, pooled);
+    one
+}
+
+/// [`ordered`] of many rows of gaps, several at a time; each gets the same bits as by itself.
+pub(crate) struct Drawn<'a> {
+    widths: &'a [f64],
+    pooled: &'a [f64],
+    /// Of each cell, the gaps of the rows that are waiting.
+    waiting: Vec<[f64; TOGETHER]>,
+    count: usize,
+    found: Vec<Ordered>,
+    level: Level,
+}
+
+impl<'a> Drawn<'a> {
+    pub(crate) fn new(widths: &'a [f64], pooled: &'a [f64]) -> Self {
+        let waiting = vec![[0.0; TOGETHER]; pooled.len()];
+        Self { widths, pooled, waiting, count: 0, found: Vec::new(), level: Level::new() }
+    }
+
+    pub(crate) fn add(&mut self, gaps: &[f64]) {
+        for (slots, gap) in self.waiting.iter_mut().zip(gaps) {
+            slots[self.count] = *gap;
+        }
+        self.count += 1;
+        if self.count == TOGETHER {
+            self.look();
         }
     }
-    Ordered {
-        kolmogorov: above.max(below),
-        kuiper: above + below,
-        wasserstein: area,
-        energy: (2.0 * square).sqrt(),
-        cramer,
+
+    fn look(&mut self) {
+        let found = dispatch!(self.level, _simd => together(&self.waiting, self.widths, self.pooled));
+        self.found.extend(found.into_iter().take(std::mem::take(&mut self.count)));
     }
+
+    /// Of all rows, in the order in which they came.
+    pub(crate) fn finish(mut self) -> Vec<Ordered> {
+        self.look();
+        self.found
+    }
+}
+
+#[inline(always)]
+#[allow(clippy::needless_range_loop, reason = "with iterators the compiler makes no vectors")]
+fn together<const N: usize>(gaps: &[[f64; N]], widths: &[f64], pooled: &[f64]) -> [Ordered; N] {
+    let (mut sum, mut above, mut below) = ([0.0; N], [0.0; N], [0.0; N]);
+    let (mut area, mut square, mut cramer) = ([0.0; N], [0.0; N], [0.0; N]);
+    for ((gap, width), share) in gaps.iter().zip(widths).zip(pooled) {
+        let before = sum;
+        let mut mean_square = [0.0; N];
+        for i in 0..N {
+            sum[i] += gap[i];
+            above[i] = if sum[i] > above[i] { sum[i] } else { above[i] };
+        }
+        for i in 0..N {
+            let fallen = -sum[i];
+            below[i] = if fallen > below[i] { fallen } else { below[i] };
+            mean_square[i] = (before[i] * before[i] + before[i] * sum[i] + sum[i] * sum[i]) / 3.0;
+            cramer[i] += share * mean_square[i];
+        }
+        if *width > 0.0 {
+            for i in 0..N {
+                let height = before[i].abs() + sum[i].abs();
+                // Where the line crosses zero there are two triangles.
+                let crossed = 0.5 * (before[i] * before[i] + sum[i] * sum[i]) / height;
+                square[i] += width * mean_square[i];
+                area[i] += width * if before[i] * sum[i] >= 0.0 { 0.5 * height } else { crossed };
+            }
+        }
+    }
+    std::array::from_fn(|i| Ordered {
+        kolmogorov: if above[i] > below[i] { above[i] } else { below[i] },
+        kuiper: above[i] + below[i],
+        wasserstein: area[i],
+        energy: (2.0 * square[i]).sqrt(),
+        cramer: cramer[i],
+    })
 }
 
 /// How much more (or less) each statistic could be if the values inside the intervals were known.

@@ -28,16 +28,14 @@ pub(crate) fn of_ordered(
     let seen = ordered::ordered(&gaps, &shape.widths, &margins.pooled);
     let bounds = ordered::bounds(shape, &seen);
     let effective = shape.effective();
-    let mut drawn: [Vec<f64>; 4] = Default::default();
+    let mut drawn = ordered::Drawn::new(&shape.widths, &margins.pooled);
     if shape.comparable() {
-        margins.draw(settings.draws, |gaps| {
-            let one = ordered::ordered(gaps, &shape.widths, &margins.pooled);
-            for (to, value) in drawn.iter_mut().zip([one.kuiper, one.cramer.sqrt(), one.wasserstein, one.energy]) {
-                to.push(value);
-            }
-        });
+        margins.draw(settings.draws, |gaps| drawn.add(gaps));
     }
-    let [kuiper, cramer, area, energy] = drawn.map(Null::new);
+    let drawn = drawn.finish();
+    let null = |of: fn(&ordered::Ordered) -> f64| Null::new(drawn.iter().map(of).collect());
+    let (kuiper, cramer) = (null(|one| one.kuiper), null(|one| one.cramer.sqrt()));
+    let (area, energy) = (null(|one| one.wasserstein), null(|one| one.energy));
     let method = if margins.dealt() { "permutation" } else { "normal draws" };
     let size = if shape.comparable() { seen.kolmogorov } else { f64::NAN };
     let unchanged = kolmogorov_unchanged(shape, seen.kolmogorov);
