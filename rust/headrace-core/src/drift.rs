@@ -7,6 +7,7 @@
 //! A verdict is never taken from a p-value of "nothing changed": with a million rows something always has. It asks
 //! whether the change exceeds a size that matters, and says so if the rows cannot tell.
 
+mod buckets;
 mod column;
 pub mod counts;
 mod divergences;

@@ -12,6 +12,7 @@
 
 use rayon::ThreadPoolBuilder;
 
+use super::buckets::Buckets;
 use super::problem::Problem;
 use super::{kolmogorov, paths};
 use crate::error::{Error, Result};
@@ -212,87 +213,8 @@ impl Extremes {
     }
 }
 
-/// Buckets of equal width over most of the values; the outer two take the rest.
-#[derive(Debug, Clone, Copy)]
-struct Buckets {
-    low: f64,
-    scale: f64,
-}
-
-/// So many, that the counts of both sides stay in the cache.
-const BUCKETS: usize = 1 << 14;
-
-impl Buckets {
-    /// From the percentiles of a few values; `None` if many of them share one: ties, or tails so heavy that sorting is faster.
-    fn of(reference: &[f64], live: &[f64]) -> Option<Self> {
-        let some = |values: &[f64]| values.iter().copied().step_by(values.len() / 512).collect::<Vec<_>>();
-        let mut few = [some(reference), some(live)].concat();
-        few.sort_unstable_by(f64::total_cmp);
-        let (low, high) = (few[few.len() / 100], few[few.len() - 1 - few.len() / 100]);
-        let scale = BUCKETS as f64 / (high - low);
-        if !(high > low && scale.is_finite() && scale > 0.0) {
-            return None;
-        }
-        let buckets = Self { low, scale };
-        let fullest = few.chunk_by(|a, b| buckets.at(*a) == buckets.at(*b)).map(<[f64]>::len).max().unwrap_or(0);
-        (fullest <= few.len() / 32).then_some(buckets)
-    }
-
-    /// Never falls as the value rises: rounding keeps the order of differences and products.
-    fn at(self, value: f64) -> usize {
-        // Below 0 it becomes 0, and what is too large the largest.
-        (((value - self.low) * self.scale) as usize).min(BUCKETS - 1)
-    }
-
-    fn extremes(self, x: &[f64], y: &[f64], threads: usize) -> Result<(i128, i128)> {
-        let (across, up) = (x.len() as i128, y.len() as i128);
-        let count = |values: &[f64]| {
-            let mut counts = vec![0_u64; BUCKETS];
-            for value in values {
-                counts[self.at(*value)] += 1;
-            }
-            counts
-        };
-        let (a, b) = both(threads, || count(x), || count(y))?;
-        let mut starts = Vec::with_capacity(BUCKETS);
-        let (mut gap, mut above, mut below) = (0_i128, 0_i128, 0_i128);
-        for (a, b) in a.iter().zip(&b) {
-            starts.push(gap);
-            gap += i128::from(*a) * up - i128::from(*b) * across;
-            above = above.max(gap);
-            below = below.max(-gap);
-        }
-        // Inside a bucket the gap can rise by all of its values of x, or fall by all of y.
-        let open: Vec<bool> = starts
-            .iter()
-            .zip(a.iter().zip(&b))
-            .map(|(start, (a, b))| {
-                let (rise, fall) = (start + i128::from(*a) * up, i128::from(*b) * across - start);
-                *a > 0 && *b > 0 && (rise > above || fall > below)
-            })
-            .collect();
-        if open.contains(&true) {
-            let gather = |values: &[f64]| {
-                sorted_keys(&values.iter().copied().filter(|value| open[self.at(*value)]).collect::<Vec<_>>())
-            };
-            let (keys_x, keys_y) = both(threads, || gather(x), || gather(y))?;
-            let mut current = BUCKETS;
-            groups(&keys_x, &keys_y, |key, a, b| {
-                let bucket = self.at(value_of(key));
-                if bucket != current {
-                    (current, gap) = (bucket, starts[bucket]);
-                }
-                gap += i128::from(a) * up - i128::from(b) * across;
-                above = above.max(gap);
-                below = below.max(-gap);
-            });
-        }
-        Ok((above, below))
-    }
-}
-
 /// Both, at once if there are threads for it.
-fn both<T: Send>(
+pub(super) fn both<T: Send>(
     threads: usize,
     first: impl FnOnce() -> T + Send,
     second: impl FnOnce() -> T + Send,
@@ -350,7 +272,7 @@ fn walk(x: &[u64], y: &[u64]) -> (i128, i128) {
 }
 
 /// Each distinct value's key with how often either sample has it, ascending.
-fn groups(x: &[u64], y: &[u64], mut see: impl FnMut(u64, u64, u64)) {
+pub(super) fn groups(x: &[u64], y: &[u64], mut see: impl FnMut(u64, u64, u64)) {
     let (mut i, mut j) = (0, 0);
     while i < x.len() || j < y.len() {
         let key = match (x.get(i), y.get(j)) {
@@ -380,7 +302,7 @@ fn key_of(value: f64) -> u64 {
     if bits >> 63 == 1 { !bits } else { bits | 1 << 63 }
 }
 
-fn value_of(key: u64) -> f64 {
+pub(super) fn value_of(key: u64) -> f64 {
     f64::from_bits(if key >> 63 == 1 { key & !(1 << 63) } else { !key })
 }
 
@@ -389,7 +311,7 @@ fn value_of(key: u64) -> f64 {
 /// Three digits of 11 bits order all but the values that agree in 33 bits; those stand together then and are few, unless
 /// one far value stretched the range, and are sorted by comparison. Fewer passes beat complete ones: each moves all keys
 /// through memory.
-fn sorted_keys(values: &[f64]) -> Vec<u64> {
+pub(super) fn sorted_keys(values: &[f64]) -> Vec<u64> {
     let mut keys: Vec<u64> = values.iter().map(|value| key_of(*value)).collect();
     if keys.len() < RADIX {
         keys.sort_unstable();
