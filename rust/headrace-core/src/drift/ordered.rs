@@ -142,3 +142,24 @@ pub(crate) fn quartile_range(shape: &Shape) -> f64 {
     let range = quantile(0.75) - quantile(0.25);
     if range.is_finite() { range } else { 0.0 }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn many_rows_are_what_each_is_alone() {
+        let mut random = crate::drift::draws::Random::new(3);
+        #[allow(clippy::cast_precision_loss, reason = "any numbers will do")]
+        let mut unit = || (random.bits() >> 11) as f64 / 9_007_199_254_740_992.0 - 0.5;
+        for rows in [0, 1, 8, 21] {
+            let widths: Vec<f64> = (0..40).map(|at| if at % 7 == 0 { 0.0 } else { unit().abs() }).collect();
+            let pooled: Vec<f64> = (0..40).map(|_| unit().abs()).collect();
+            let gaps: Vec<Vec<f64>> = (0..rows).map(|_| (0..40).map(|_| unit()).collect()).collect();
+            let mut drawn = Drawn::new(&widths, &pooled);
+            gaps.iter().for_each(|gaps| drawn.add(gaps));
+            let alone: Vec<Ordered> = gaps.iter().map(|gaps| ordered(gaps, &widths, &pooled)).collect();
+            assert_eq!(drawn.finish(), alone);
+        }
+    }
+}
