@@ -157,7 +157,9 @@ mod tests {
             let pooled: Vec<f64> = (0..40).map(|_| unit().abs()).collect();
             let gaps: Vec<Vec<f64>> = (0..rows).map(|_| (0..40).map(|_| unit()).collect()).collect();
             let mut drawn = Drawn::new(&widths, &pooled);
-            gaps.iter().for_each(|gaps| drawn.add(gaps));
+            for gaps in &gaps {
+                drawn.add(gaps);
+            }
             let alone: Vec<Ordered> = gaps.iter().map(|gaps| ordered(gaps, &widths, &pooled)).collect();
             assert_eq!(drawn.finish(), alone);
         }
