@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 
 import polars as pl
 import pyarrow as pa
@@ -126,3 +127,25 @@ def test_short_texts_of_types(text, dtype):
 def test_other_texts_are_no_types(text):
     with pytest.raises(DataError, match="is not a column type"):
         dtype_from_text(text)
+
+
+@pytest.mark.parametrize("count", [0, 1, 1000])
+def test_batches_are_the_frame(tmp_path, count):
+    frame = pl.DataFrame(
+        {"x": range(count), "s": [f"t{i % 7}" for i in range(count)]}, schema={"x": pl.Int64, "s": str}
+    )
+    frame.write_parquet(tmp_path / "a.parquet")
+    for data in (Dataset.by_reference([tmp_path / "a.parquet"], format="parquet"), Dataset.from_frame(frame)):
+        batches = list(data.batches(100))
+        assert pl.concat(batches).equals(frame)
+        assert max(batch.height for batch in batches) <= 100
+
+
+def test_a_file_that_changes_while_batches_are_read_is_noticed(tmp_path):
+    path = tmp_path / "a.parquet"
+    pl.DataFrame({"x": range(1000)}).write_parquet(path)
+    batches = Dataset.by_reference([path], format="parquet").batches(100)
+    next(batches)
+    os.utime(path, ns=(1, 1))
+    with pytest.raises(ArtifactError, match="changed while it was read"):
+        list(batches)

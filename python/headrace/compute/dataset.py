@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -13,7 +14,7 @@ from headrace.errors import ArtifactError, DataError
 from headrace.types import JSON, ArtifactReader, ArtifactWriter, FileReference, SupportsArrowStream
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     import polars as pl
 
@@ -114,6 +115,20 @@ class Dataset:
             return reference.scan()
         return self.frame().lazy()
 
+    def batches(self, rows: int = 200_000) -> Iterator[pl.DataFrame]:
+        """The same rows as `frame()`, so many at a time; one without rows if there are none.
+
+        Files of a dataset by reference are hashed, then read in batches, and looked at again at the end: an
+        `ArtifactError` says that what was given is not what was recorded.
+        """
+        if self._frame is not None or self.reference is None:
+            frame = self.frame()
+            for start in range(0, max(frame.height, 1), rows):
+                yield frame.slice(start, rows)
+        else:
+            files = self.reference["files"]
+            yield from _Reference(self.reference["format"], files, self.reference["options"]).batches(rows)
+
     def save(self, to: ArtifactWriter) -> None:
         about: dict[str, Any] = {"columns": [[k, v] for k, v in self.schema.items()], "num_rows": self.num_rows}
         if self.reference is None:
@@ -184,9 +199,25 @@ class _Reference:
 
     def read(self) -> pl.DataFrame:
         """Verify, read, and look again at each file, so that what was read is what was hashed."""
+        with self._unchanged():
+            return self.scan().collect()
+
+    def batches(self, rows: int) -> Iterator[pl.DataFrame]:
+        """As `read`, so many rows at a time."""
+        with self._unchanged():
+            scanned = self.scan()
+            empty = True
+            for batch in scanned.collect_batches(chunk_size=rows, maintain_order=True, engine="streaming"):
+                empty = False
+                yield batch
+            if empty:
+                yield scanned.head(0).collect()
+
+    @contextmanager
+    def _unchanged(self) -> Iterator[None]:
         before = [_identity(Path(file.path)) for file in self.files]
         self.verify()
-        frame = self.scan().collect()
+        yield
         for file, then in zip(self.files, before, strict=True):
             if _identity(Path(file.path)) != then:
                 raise ArtifactError(
@@ -194,7 +225,6 @@ class _Reference:
                     place=file.path,
                     hint="Run again when nothing writes to it any more.",
                 )
-        return frame
 
 
 def reference_file(path: Path) -> FileReference:

@@ -207,3 +207,14 @@ def test_names_of_scores_that_inputs_have_as_well(ctx, linear_model):
     assert "prediction" in names
     assert "prediction (model)" in names
     assert len(set(names)) == len(names)
+
+
+def test_files_are_read_in_batches(ctx, registered, tmp_path, monkeypatch):
+    live = rows(3000, 6, shift=0.2)
+    live.head(1800).write_parquet(tmp_path / "a.parquet")
+    live.tail(1200).write_parquet(tmp_path / "b.parquet")
+    expected = monitor(ctx, live).drift
+    data = Dataset.by_reference([tmp_path / "a.parquet", tmp_path / "b.parquet"], format="parquet")
+    monkeypatch.setattr(Dataset, "frame", lambda self: pytest.fail("the rows were read whole"))
+    found = DriftMonitor(DriftMonitor.Config()).run(ctx, data).drift
+    assert found.to_dict() == expected.to_dict()

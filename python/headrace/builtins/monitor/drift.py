@@ -106,17 +106,17 @@ class DriftMonitor:
         reference = drifts.Reference.of_package(
             package, scores=config.scores, transforms=ctx.transforms, threads=ctx.threads
         )
-        frame = data.frame()
         options: dict[str, Any] = {"delta": config.delta, "alpha": config.alpha, "threads": ctx.threads}
         if config.columns is not None:
             options["columns"] = config.columns
         if config.period is None or config.time_column is None:
-            windows = reference.counted(frame, threads=ctx.threads)
+            # Files are read in batches: memory is bounded by those, not by the rows.
+            windows = reference.counted(data.batches(), threads=ctx.threads)
             over = drifts.DriftWindows(None, (), ())
         else:
-            windows, over = drifts.over_time(reference, frame, config.time_column, config.period, **options)
+            windows, over = drifts.over_time(reference, data.frame(), config.time_column, config.period, **options)
         report = reference.compare(windows, **options)
-        _say(ctx, report, over, frame.height)
+        _say(ctx, report, over, windows.rows)
         if report.drifted and config.fail_on_drift:
             raise errors.StageError(
                 f"{_listed(report.drifted)} drifted from what {name} version {package.version.number} was made on",

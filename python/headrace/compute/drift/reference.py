@@ -13,7 +13,7 @@ from headrace.compute.profile import Profile, Window
 from headrace.errors import DataError, RegistryError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     import polars as pl
 
@@ -114,15 +114,21 @@ class Reference:
             about=about,
         )
 
-    def counted(self, frame: pl.DataFrame, *, threads: int | None = None) -> Windows:
-        """The rows of a frame on the bins. `DataError` that names a column which is missing or of another type."""
+    def counted(self, frame: pl.DataFrame | Iterable[pl.DataFrame], *, threads: int | None = None) -> Windows:
+        """The rows of a frame, or of its batches, on the bins.
+
+        `DataError` that names a column which is missing or of another type.
+        """
+        import polars as pl
+
         windows = Windows(self.inputs.window(), None if self.scores is None else self.scores.window())
-        names = [name for name in self.inputs.columns if name in frame.columns]
-        for start in range(0, max(frame.height, 1), _ROWS_AT_ONCE):
-            part = frame.slice(start, _ROWS_AT_ONCE)
-            windows.inputs.update(part[names], threads=threads)
-            if windows.scores is not None and self.predictor is not None and part.height:
-                windows.scores.update(scored(self.predictor, part), threads=threads)
+        for one in [frame] if isinstance(frame, pl.DataFrame) else frame:
+            names = [name for name in self.inputs.columns if name in one.columns]
+            for start in range(0, max(one.height, 1), _ROWS_AT_ONCE):
+                part = one.slice(start, _ROWS_AT_ONCE)
+                windows.inputs.update(part[names], threads=threads)
+                if windows.scores is not None and self.predictor is not None and part.height:
+                    windows.scores.update(scored(self.predictor, part), threads=threads)
         return windows
 
     def compare(
