@@ -14,6 +14,8 @@ import click
 from headrace.cli.command import Command
 from headrace.cli.failure import INTERRUPTED
 from headrace.cli.options import json_option, project_option
+from headrace.cli.platform import PLATFORMS
+from headrace.cli.platform import platform as platform_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
         "headrace serve model.onnx --port 9000 --workers 2",
         "headrace serve flights@3 --deadline 0.2 --drain 5",
         "headrace serve --config serve.toml",
+        "headrace serve model.onnx --route /score=predict --route /alive=live",
+        "HEADRACE_PLATFORM=sagemaker HEADRACE_MODEL=/opt/ml/model/model.onnx headrace serve",
     ],
     keys={
         "url": "where it listens",
@@ -39,7 +43,7 @@ if TYPE_CHECKING:
         "written": "with --write-dashboards: the files",
     },
 )
-@click.argument("models", metavar="[REF|FILE.onnx]...", nargs=-1)
+@click.argument("models", metavar="[REF|FILE.onnx]...", nargs=-1, envvar="HEADRACE_MODEL")
 @click.option(
     "--config",
     type=click.Path(dir_okay=False),
@@ -47,6 +51,19 @@ if TYPE_CHECKING:
 )
 @click.option("--host", help="An address of the loopback.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="0: any that is free.  [default: 8080]")
+@click.option(
+    "--platform",
+    type=click.Choice(PLATFORMS),
+    envvar="HEADRACE_PLATFORM",
+    help="Take port and paths from what this platform says to its containers, in its environment variables.",
+)
+@click.option(
+    "--route",
+    "paths",
+    multiple=True,
+    metavar="PATH=KIND",
+    help="One more path: live, ready (GET), or predict (POST, as /invocations).",
+)
 @click.option(
     "--workers", type=click.IntRange(1), help="Threads, each with a copy of the model.  [default: one a processor]"
 )
@@ -98,6 +115,8 @@ def serve(
     config: str | None,
     host: str | None,
     port: int | None,
+    platform: str | None,
+    paths: tuple[str, ...],
     workers: int | None,
     max_batch_rows: int | None,
     engine: str | None,
@@ -119,6 +138,10 @@ def serve(
     a gap. A file ending in .onnx is served as it is. Several are served under their names; routes without a name lead
     to the first. The Open Inference Protocol v2, KServe v1, MLflow's /invocations and SageMaker's /ping are answered on
     the same port, and /metrics for Prometheus.
+
+    A platform that starts a container says in its environment where it asks: AIP_HTTP_PORT, AIP_HEALTH_ROUTE and
+    AIP_PREDICT_ROUTE (vertex), SAGEMAKER_BIND_TO_PORT (sagemaker). Azure ML asks where the deployment says; with
+    `--platform azure` that is port 5001, /, /ready and /score.
 
     What is predicted is counted and logged after the answer, in the store of the project; no answer waits for that.
     """
@@ -151,6 +174,10 @@ def serve(
     written = load(Path(config)) if config is not None else None
     options: dict[str, Any] = {"port": 8080, "drain": 25.0} | (written.options if written else {})
     options |= {name: value for name, value in given.items() if value is not None}
+    place = platform_of(platform, os.environ) if platform else None
+    if place is not None and port is None:
+        options["port"] = place.port
+    options["paths"] = (place.routes if place else {}) | dict(map(_path, paths))
     patience = options.pop("drain")
     routes = serving.routes_of(models, written, folder=Path(config).parent if config is not None else None)
 
@@ -192,6 +219,13 @@ def serve(
             offered = ", ".join(name for versions in server.routes.values() for name in versions)
             click.echo(f"serving {offered} on {server.url}; Ctrl-C stops it", err=True)
         asked()
+
+
+def _path(text: str) -> tuple[str, str]:
+    path, equals, kind = text.rpartition("=")
+    if not equals:
+        raise click.UsageError(f"--route is {text!r}, expected PATH=KIND, such as /score=predict")
+    return path, kind
 
 
 @contextmanager

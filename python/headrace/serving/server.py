@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
@@ -101,6 +101,9 @@ class Server:
         What computes. `auto`: a graph that is one tree ensemble is walked without ONNX Runtime if, while it is loaded,
         that gives the same for rows that are hard to decide and takes less time; `trees`: it is, or the model is
         refused; `onnxruntime`: it is not.
+    paths
+        Paths that a platform names, beside those that there are: `live` or `ready` for a GET, `predict` for a POST of
+        what `/invocations` takes, to the first model.
     window
         Seconds of a live window: every row that is predicted is counted on the bins of the reference profile in its
         package. Windows begin at multiples of it since 1970 in UTC. None: nothing is counted.
@@ -152,6 +155,7 @@ class Server:
         deadline: float = 10.0,
         body_timeout: float = 30.0,
         engine: str = "auto",
+        paths: Mapping[str, str] | None = None,
         window: float | None = 3600.0,
         log: str | os.PathLike[str] | None = None,
         log_sample: float = 1.0,
@@ -178,6 +182,7 @@ class Server:
             "deadline": deadline,
             "body_timeout": body_timeout,
             "engine": engine,
+            "paths": list((paths or {}).items()),
             "window": window,
             **_log_options(log, log_sample, log_segment_bytes, log_segment_time, log_total_bytes),
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use headrace_core::plan::Plan;
 use headrace_core::profile::Profile;
 use headrace_serve::StartError;
+use headrace_serve::alias::Alias;
 use headrace_serve::catalogue::{Endpoint, Share};
 use headrace_serve::engine::choice::Wanted;
 use headrace_serve::golden::Golden;
@@ -363,6 +364,7 @@ fn read_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Options
             deadline: seconds(py, "deadline", item(options, "deadline")?)?,
         },
         engine: wanted(py, &item::<String>(options, "engine")?)?,
+        aliases: read_aliases(py, options)?,
         request_rows: positive("max_rows")?.get(),
         connections: positive("max_connections")?,
         watch: read_watch(py, options)?,
@@ -379,6 +381,12 @@ fn wanted(py: Python<'_>, engine: &str) -> PyResult<Wanted> {
             Err(serving_error(py, &found, Some("engine"), None))
         }
     }
+}
+
+fn read_aliases(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Vec<Alias>> {
+    let routes: Vec<(String, String)> = item(options, "paths")?;
+    let aliases = routes.iter().map(|(path, kind)| Alias::new(path, kind));
+    aliases.collect::<Result<_, _>>().map_err(|error| raise_start(py, &error))
 }
 
 fn seconds(py: Python<'_>, option: &str, value: f64) -> PyResult<Duration> {

@@ -5,6 +5,7 @@ pub mod binary;
 pub mod cells;
 pub mod csv;
 pub mod grpc;
+pub mod openapi;
 pub mod rows;
 pub mod tensors;
 pub mod v2;

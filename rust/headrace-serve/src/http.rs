@@ -11,7 +11,8 @@ use hyper::body::{Bytes, Incoming};
 use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Request, Response, StatusCode};
 
-use crate::accents::{self, v2};
+use crate::accents::{self, openapi, v2};
+use crate::alias::Alias;
 use crate::catalogue::{Catalogue, Endpoint};
 use crate::error::Refusal;
 use crate::identity::{self, Identities, REQUEST_ID};
@@ -44,6 +45,8 @@ pub struct Service {
     pub shadows: Shadows,
     /// Whether the server is about to stop.
     pub draining: AtomicBool,
+    /// Paths that a platform named.
+    pub aliases: Vec<Alias>,
     /// What requests may be.
     pub bounds: Bounds,
     /// Who looks at what was predicted, if somebody does.
@@ -93,7 +96,7 @@ impl Service {
 
     async fn respond(&self, worker: usize, request: Request<Incoming>) -> Response<Full<Bytes>> {
         let uri = request.uri().clone();
-        let found = match routes::find(request.method().as_str(), uri.path()) {
+        let found = match self.find(request.method().as_str(), uri.path()) {
             Ok(found) => found,
             Err((accent, refusal)) => return self.refuse(accent, &refusal, None),
         };
@@ -124,6 +127,11 @@ impl Service {
         }
     }
 
+    /// The way in, by a path that a platform named, or by one of ours.
+    fn find<'a>(&self, method: &str, path: &'a str) -> Result<Found<'a>, (Accent, Refusal)> {
+        Alias::find(&self.aliases, method, path).unwrap_or_else(|| routes::find(method, path))
+    }
+
     /// The endpoint and the version that a request is for, if it is for one.
     fn asked(&self, found: &Found<'_>, request: &Request<Incoming>) -> Result<Option<Asked>, Refusal> {
         let version = found.version.as_deref();
@@ -144,6 +152,7 @@ impl Service {
             | Route::Models
             | Route::Ping
             | Route::Version
+            | Route::Document
             | Route::Metrics => Ok(None),
         }
     }
@@ -178,6 +187,7 @@ impl Service {
                 let names: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
                 Reply::json(serde_json::json!({ "models": names }).to_string().into_bytes())
             }
+            Route::Document => Reply::json(self.document()),
             Route::Ping => health(Vec::new()),
             Route::Version => Reply { content_type: "text/plain", ..Reply::json(self.version.into()) },
             Route::Metrics => {
@@ -189,6 +199,15 @@ impl Service {
             }
             _ => health(v2::state(None, "ready", ready)),
         })
+    }
+
+    /// What there is to ask.
+    fn document(&self) -> Vec<u8> {
+        let endpoints = self.catalogue.endpoints();
+        let models: Vec<Arc<Model>> = endpoints.iter().filter_map(|endpoint| endpoint.main(None).ok()).collect();
+        let served: Vec<(&Endpoint, &Model)> =
+            endpoints.iter().zip(&models).map(|(endpoint, model)| (&**endpoint, &**model)).collect();
+        openapi::document(&served, self.version)
     }
 
     fn refuse(&self, accent: Accent, refusal: &Refusal, model: Option<&Model>) -> Response<Full<Bytes>> {

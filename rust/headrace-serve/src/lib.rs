@@ -13,6 +13,7 @@
 //! - [`seat`]: an engine at work for a version.
 //! - [`accents`]: the protocols, and what they say when something is wrong.
 //! - [`routes`]: which path leads where, and what it takes to be let in.
+//! - [`alias`]: paths that platforms name.
 //! - [`bulk`]: tables of many rows, piece by piece.
 //! - [`body`], [`predictions`]: what a request for predictions is written in, and its answer.
 //! - [`identity`]: what a request is called.
@@ -24,6 +25,7 @@
 //! - [`error`]: everything that keeps a server from starting, and everything that a request can be told.
 
 pub mod accents;
+pub mod alias;
 pub mod body;
 pub mod bulk;
 pub mod call;

@@ -51,6 +51,8 @@ pub enum Route {
     Version,
     /// `MLflow`'s and `SageMaker`'s predictions.
     Invocations,
+    /// What there is to ask, as an `OpenAPI` document.
+    Document,
     /// Prometheus.
     Metrics,
 }
@@ -81,7 +83,7 @@ const fn entry(
 }
 
 /// Every way in.
-pub const ENTRIES: [Entry; 19] = {
+pub const ENTRIES: [Entry; 20] = {
     use Accent::{Inference, Mlflow};
     use Permission::{Observe, Open, Predict};
     [
@@ -102,6 +104,7 @@ pub const ENTRIES: [Entry; 19] = {
         entry("GET", "/health", Route::Ping, Mlflow, Open),
         entry("GET", "/version", Route::Version, Mlflow, Open),
         entry("POST", "/invocations", Route::Invocations, Mlflow, Predict),
+        entry("GET", "/openapi.json", Route::Document, Inference, Predict),
         entry("GET", "/metrics", Route::Metrics, Inference, Observe),
         entry("HEAD", "/ping", Route::Ping, Mlflow, Open),
         entry("HEAD", "/health", Route::Ping, Mlflow, Open),

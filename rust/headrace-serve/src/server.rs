@@ -14,6 +14,7 @@ use tokio::runtime::Builder;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 
+use crate::alias::Alias;
 use crate::catalogue::{Catalogue, Control, Endpoint};
 use crate::connection::connection;
 use crate::engine::choice::{self, Wanted};
@@ -43,6 +44,8 @@ pub struct Options {
     pub limits: Limits,
     /// What requests may be.
     pub bounds: Bounds,
+    /// Paths that a platform named.
+    pub aliases: Vec<Alias>,
     /// Rows of a request.
     pub request_rows: usize,
     /// What computes.
@@ -127,6 +130,7 @@ impl Server {
             catalogue: Catalogue::default(),
             shadows,
             draining: AtomicBool::new(false),
+            aliases: options.aliases.clone(),
             bounds: options.bounds,
             tap: watcher.as_ref().map(|watcher| Arc::clone(&watcher.tap)),
             identities,
