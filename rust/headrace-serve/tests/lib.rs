@@ -6,5 +6,6 @@ mod fake;
 mod json;
 mod routes;
 mod scheduler;
+mod shadow;
 mod split;
 mod tensor;
