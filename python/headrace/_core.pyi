@@ -15,6 +15,7 @@ __all__ = [
     "Plan",
     "Profile",
     "Server",
+    "ServedVersion",
     "TextVectorizer",
     "Window",
     "drift_compare",
