@@ -345,6 +345,27 @@ def test_what_is_quiet_is_not_read_again(tide: Tides) -> None:
         assert found.source.reads > reads
 
 
+def test_what_comes_in_during_a_look_is_looked_at_next(tide: Tides) -> None:
+    found = tide(min_rows=0)
+    found.once()
+
+    class Meanwhile:
+        """Somebody asks for a run while the loop looks whether there is anything to do."""
+
+        asked = False
+
+        def check(self, ctx: Any) -> None:
+            if not self.asked:
+                self.asked = True
+                found.say("requested")
+
+    found.triggers = {"meanwhile": Meanwhile()}
+    with Store.open(found.root) as store:
+        controller = found.open(store)
+        assert controller.look() == []
+        assert [entry.kind for entry in controller.look()][:1] == ["decided"]
+
+
 def test_live_rows_that_cannot_be_used_are_written_down_once_and_the_loop_lives_on(tide: Tides) -> None:
     found = tide(min_rows=0)
     found.once()

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
     from headrace.types import PackageView
 
+ServedVersion = _core.ServedVersion
+"""A version in the core, ready to be routed to."""
+
 _INSTALL = "pip install -U 'onnxruntime>=1.23'"
 _LIBRARIES = ("libonnxruntime.so*", "libonnxruntime*.dylib")
 _NO_REFERENCES: dict[str, Any] = {"profile": None, "scores_profile": None, "score_columns": []}
@@ -34,7 +37,7 @@ def start(options: Mapping[str, Any]) -> _core.Server:
     return _core.Server(library=str(runtime_library()), options=options)
 
 
-def load_graph(server: _core.Server, onnx: bytes, *, name: str, version: str) -> _core.ServedVersion:
+def load_graph(server: _core.Server, onnx: bytes, *, name: str, version: str) -> ServedVersion:
     """A plain ONNX model: its own inputs in, its own outputs out.
 
     Raises `ModelFormatError` where it is no ONNX model, keeps weights in other files, or has inputs or outputs that
@@ -44,7 +47,7 @@ def load_graph(server: _core.Server, onnx: bytes, *, name: str, version: str) ->
     return server.load(name=name, version=version, onnx=onnx, package=None)
 
 
-def load_package(server: _core.Server, package: PackageView) -> _core.ServedVersion:
+def load_package(server: _core.Server, package: PackageView) -> ServedVersion:
     """A model package: raw columns in, the prediction and the probability of each class out.
 
     The golden rows are replayed: their features here, their scores in the server's own sessions.

@@ -137,7 +137,8 @@ class Controller:
         if seen == self._quiet and self.clock.now() < self.due():
             return []
         written = self.once()
-        self._quiet = self._signature() if not written else None
+        # What it was before the look: whatever came in meanwhile has to be looked at.
+        self._quiet = seen if not written else None
         return written
 
     def due(self) -> float:

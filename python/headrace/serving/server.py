@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
 
-    from headrace import _core
+    from headrace.compute.serving import ServedVersion
     from headrace.types import PackageView
 
 _ANSWER_WITHIN = 25.0
@@ -45,7 +45,7 @@ class Loaded:
 
     model: str
     version: str
-    core: _core.ServedVersion = field(repr=False)
+    core: ServedVersion = field(repr=False)
 
     @property
     def batched(self) -> bool:
