@@ -26,8 +26,9 @@ from peers import python_of
 ROWS = 1_000_000
 ROUNDS = 9
 WORDS = ("north", "south", "east", "west", "centre")
-# Half of what idle cores gave. Asked for are 1000 and 500, of which counting beside whylogs is reached.
-LEAST = {"evidently": 400, "whylogs count": 270, "whylogs fit": 115}
+# Asked for are 1000 and 500. Idle cores gave 1012 beside Evidently, and 556 and 300 beside whylogs, whose fit is therefore
+# held at half of that.
+LEAST = {"evidently": 1000, "whylogs count": 500, "whylogs fit": 150}
 
 READ = """
 import json, pathlib, sys, time
