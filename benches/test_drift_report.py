@@ -26,8 +26,8 @@ from peers import python_of
 ROWS = 1_000_000
 ROUNDS = 9
 WORDS = ("north", "south", "east", "west", "centre")
-# Asked for are 1000 and 500. Idle cores gave 1012 beside Evidently, and 556 and 300 beside whylogs, whose fit is therefore
-# held at half of that.
+# Asked for are 1000 and 500. Idle cores gave 1012 beside Evidently, and 556 and 300 beside whylogs; our fit is held at
+# half of the latter.
 LEAST = {"evidently": 1000, "whylogs count": 500, "whylogs fit": 150}
 
 READ = """
