@@ -1,5 +1,8 @@
 //! A model as clients see it: columns in, columns out.
 
+mod checks;
+mod classes;
+mod probe;
 mod table;
 
 use std::borrow::Cow;
@@ -11,6 +14,9 @@ use std::time::{Duration, Instant};
 use headrace_core::plan::{Plan, Scratch};
 use hyper::header::HeaderValue;
 
+use self::checks::{check_axes, check_graph};
+use self::classes::{greatest, pick};
+use self::probe::probe;
 use crate::catalogue;
 use crate::columns::WIDEST;
 use crate::engine::{Engine, Port};
@@ -22,11 +28,6 @@ use crate::scheduler::{Limits, Scheduler, rows_are_independent};
 use crate::seat::Seat;
 use crate::subject::{References, Subject};
 use crate::tensor::{Data, Kind, Tensor};
-
-/// Rows with which is tried whether a model's rows are independent.
-const PROBES: usize = 5;
-/// Values that are made up for this, at most; a model that takes more is not tried.
-const PROBE_VALUES: usize = 1_000_000;
 
 /// A column that a client gives or gets.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -446,34 +447,6 @@ impl Raw {
     }
 }
 
-/// The first of the greatest; the first that is not a number, if there is one, as numpy has it.
-fn greatest(scores: &[f32]) -> usize {
-    let mut best = 0;
-    for (index, score) in scores.iter().enumerate() {
-        if score.is_nan() {
-            return index;
-        }
-        if *score > scores[best] {
-            best = index;
-        }
-    }
-    best
-}
-
-fn pick(classes: &Data, best: &[usize]) -> Data {
-    fn of<T: Clone>(values: &[T], best: &[usize]) -> Vec<T> {
-        best.iter().map(|index| values[*index].clone()).collect()
-    }
-    match classes {
-        Data::F32(values) => Data::F32(of(values, best)),
-        Data::F64(values) => Data::F64(of(values, best)),
-        Data::I32(values) => Data::I32(of(values, best)),
-        Data::I64(values) => Data::I64(of(values, best)),
-        Data::Bool(values) => Data::Bool(of(values, best)),
-        Data::Text(values) => Data::Text(of(values, best)),
-    }
-}
-
 /// What the plan says of a row, with the number that the row has in the request.
 fn in_row(error: &headrace_core::Error, number: usize) -> Refusal {
     let place = error.place().map(|place| place.trim_end_matches(", row 0").to_owned());
@@ -502,79 +475,4 @@ fn labelled(package: &Package) -> Vec<Column> {
     let column = |name: String, kind: Kind| Column { name, datatype: kind.datatype().to_owned(), shape: vec![-1] };
     let probabilities = package.class_names.iter().map(|name| column(format!("probability_{name}"), Kind::F64));
     std::iter::once(column("prediction".to_owned(), kind)).chain(probabilities).collect()
-}
-
-/// A few rows for inputs of which nothing but the type is known; `None` where that would be too many values.
-fn probe(inputs: &[Port]) -> Option<Vec<Tensor>> {
-    let mut left = PROBE_VALUES;
-    let mut one = |port: &Port| {
-        let shape = probe_shape(port);
-        let count = shape.iter().try_fold(1_usize, |count, length| count.checked_mul(*length))?;
-        left = left.checked_sub(count)?;
-        Some(made_up(port.kind, shape, count))
-    };
-    inputs.iter().map(&mut one).collect()
-}
-
-fn probe_shape(port: &Port) -> Vec<usize> {
-    let mut shape: Vec<usize> = port.shape.iter().map(|length| length.unwrap_or(1)).collect();
-    if let (Some(rows), Some(None)) = (shape.first_mut(), port.shape.first()) {
-        *rows = PROBES;
-    }
-    shape
-}
-
-fn made_up(kind: Kind, shape: Vec<usize>, count: usize) -> Tensor {
-    // A fraction that does not come round soon, so that no two rows are alike.
-    let number = |index: usize| (u32::try_from(index % 9973).map_or(0.0, f64::from) * 0.618_033_988_75).fract();
-    let whole = |index: usize| i32::try_from(index % 3).unwrap_or_default();
-    let data = match kind {
-        #[expect(clippy::cast_possible_truncation, reason = "any number will do")]
-        Kind::F32 => Data::F32((0..count).map(|index| (number(index) * 4.0 - 2.0) as f32).collect()),
-        Kind::F64 => Data::F64((0..count).map(|index| number(index) * 4.0 - 2.0).collect()),
-        Kind::I32 => Data::I32((0..count).map(whole).collect()),
-        Kind::I64 => Data::I64((0..count).map(|index| i64::from(whole(index))).collect()),
-        Kind::Bool => Data::Bool((0..count).map(|index| index % 3 == 0).collect()),
-        Kind::Text => Data::Text((0..count).map(|index| format!("{}", index % 3)).collect()),
-    };
-    Tensor { shape, data }
-}
-
-fn check_axes(inputs: &[Port]) -> Result<(), StartError> {
-    let failed = |reason: String| Err(StartError::Model { reason });
-    if inputs.is_empty() {
-        return failed("the model has no inputs".to_owned());
-    }
-    match inputs.iter().find(|port| port.shape.is_empty()) {
-        Some(port) => failed(format!("the model's input '{}' has no axis for rows", port.name.escape_debug())),
-        None => Ok(()),
-    }
-}
-
-fn check_graph(package: &Package, inputs: &[Port], outputs: &[Port]) -> Result<(), StartError> {
-    let failed = |reason: String| Err(StartError::Model { reason });
-    let width = package.plan.outputs().len();
-    let classes = package.classes.as_ref().map(Data::len);
-    let fits = |port: &Port, shape: &[Option<usize>]| port.kind == Kind::F32 && port.shape == shape;
-    let given: &[Option<usize>] = &classes.map_or(vec![None], |classes| vec![None, Some(classes)]);
-    match (inputs, outputs) {
-        ([input], [output]) if fits(input, &[None, Some(width)]) && fits(output, given) => {}
-        _ => {
-            return failed(format!(
-                "the model and the feature plan do not belong together: the plan gives {width} features, the model takes {inputs:?} and gives {outputs:?}"
-            ));
-        }
-    }
-    let golden = &package.golden;
-    let scores = classes.unwrap_or(1);
-    if golden.rows == 0
-        || golden.features.len() != golden.rows * width
-        || golden.scores.len() != golden.rows * scores
-        || golden.names.len() != scores
-    {
-        return Err(StartError::Golden {
-            reason: "the golden rows are damaged: their shape is not the model's".to_owned(),
-        });
-    }
-    Ok(())
 }
