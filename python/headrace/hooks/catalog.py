@@ -11,7 +11,7 @@ from headrace.errors import PluginConflictError, PluginError, UnknownNameError
 from headrace.hooks.discovery import EntryPoint, PluginProblem, check_target, load_class
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     _AnyEntry: TypeAlias = "StageEntry | ArtifactEntry | TransformEntry | TriggerEntry"
 
@@ -127,36 +127,28 @@ class ArtifactClaims:
         self.entries[type_name] = ArtifactEntry(type_name, check_target(target), plugin.distribution, plugin.version)
 
 
-class TransformClaims:
-    """What one plugin's `headrace_transforms` is given."""
+Named = TypeVar("Named", TransformEntry, TriggerEntry)
 
-    def __init__(self, plugin: EntryPoint) -> None:
+
+class NamedClaims(Generic[Named]):
+    """What one plugin's `headrace_transforms` or `headrace_triggers` is given.
+
+    `noun` is how messages call what is registered, and `entry` makes it of name, target, distribution and version.
+    """
+
+    def __init__(self, plugin: EntryPoint, noun: str, entry: Callable[[str, str, str, str], Named]) -> None:
         self._plugin = plugin
-        self.entries: dict[str, TransformEntry] = {}
+        self._noun = noun
+        self._entry: Callable[[str, str, str, str], Named] = entry
+        self.entries: dict[str, Named] = {}
 
     def add(self, name: str, target: str) -> None:
-        """See `headrace.hooks.specs.TransformRegistry.add`. `PluginError` for a bad or repeated name."""
-        if check_name("a transform", name) in self.entries:
-            msg = f"the transform {name} is registered twice by the same plugin"
+        """See the registries of `headrace.hooks.specs`. `PluginError` for a bad or repeated name."""
+        if check_name(f"a {self._noun}", name) in self.entries:
+            msg = f"the {self._noun} {name} is registered twice by the same plugin"
             raise PluginError(msg, hint="Register each name once.")
         plugin = self._plugin
-        self.entries[name] = TransformEntry(name, check_target(target), plugin.distribution, plugin.version)
-
-
-class TriggerClaims:
-    """What one plugin's `headrace_triggers` is given."""
-
-    def __init__(self, plugin: EntryPoint) -> None:
-        self._plugin = plugin
-        self.entries: dict[str, TriggerEntry] = {}
-
-    def add(self, name: str, target: str) -> None:
-        """See `headrace.hooks.specs.TriggerRegistry.add`. `PluginError` for a bad or repeated name."""
-        if check_name("a trigger", name) in self.entries:
-            msg = f"the trigger {name} is registered twice by the same plugin"
-            raise PluginError(msg, hint="Register each name once.")
-        plugin = self._plugin
-        self.entries[name] = TriggerEntry(name, check_target(target), plugin.distribution, plugin.version)
+        self.entries[name] = self._entry(name, check_target(target), plugin.distribution, plugin.version)
 
 
 class StageCatalog:

@@ -18,14 +18,13 @@ from headrace.hooks.catalog import (
     ArtifactCatalog,
     ArtifactClaims,
     ArtifactEntry,
+    NamedClaims,
     StageCatalog,
     StageClaims,
     StageEntry,
     TransformCatalog,
-    TransformClaims,
     TransformEntry,
     TriggerCatalog,
-    TriggerClaims,
     TriggerEntry,
     conflict_problems,
     nearest,
@@ -224,8 +223,9 @@ class PluginManager:
     def _collect(self, key: str) -> None:
         """Ask the plugin what it adds; all of it counts, or nothing."""
         point = self._points[key]
-        stages, artifacts, transforms = StageClaims(point), ArtifactClaims(point), TransformClaims(point)
-        triggers = TriggerClaims(point)
+        stages, artifacts = StageClaims(point), ArtifactClaims(point)
+        transforms = NamedClaims(point, "transform", TransformEntry)
+        triggers = NamedClaims(point, "trigger", TriggerEntry)
         for hook, registry in (
             ("headrace_stages", stages),
             ("headrace_artifacts", artifacts),
