@@ -218,3 +218,18 @@ def test_files_are_read_in_batches(ctx, registered, tmp_path, monkeypatch):
     monkeypatch.setattr(Dataset, "frame", lambda self: pytest.fail("the rows were read whole"))
     found = DriftMonitor(DriftMonitor.Config()).run(ctx, data).drift
     assert found.to_dict() == expected.to_dict()
+
+
+def test_files_are_cut_by_period_in_batches(ctx, registered, tmp_path, monkeypatch):
+    live = rows(24 * 40, 6, shift=0.2).sample(fraction=1.0, shuffle=True, seed=1)
+    live.head(500).write_parquet(tmp_path / "a.parquet")
+    live.tail(460).write_parquet(tmp_path / "b.parquet")
+    expected = monitor(ctx, live, time_column="at", period="day")
+    data = Dataset.by_reference([tmp_path / "a.parquet", tmp_path / "b.parquet"], format="parquet")
+    batches = Dataset.batches
+    monkeypatch.setattr(Dataset, "frame", lambda self: pytest.fail("the rows were read whole"))
+    monkeypatch.setattr(Dataset, "batches", lambda self: batches(self, 100))
+    found = DriftMonitor(DriftMonitor.Config(time_column="at", period="day")).run(ctx, data)
+    assert len(found.windows.periods) == 40
+    assert found.windows.counts == expected.windows.counts
+    assert repr(found) == repr(expected)

@@ -109,12 +109,12 @@ class DriftMonitor:
         options: dict[str, Any] = {"delta": config.delta, "alpha": config.alpha, "threads": ctx.threads}
         if config.columns is not None:
             options["columns"] = config.columns
+        # Files are read in batches: memory is bounded by those, not by the rows.
         if config.period is None or config.time_column is None:
-            # Files are read in batches: memory is bounded by those, not by the rows.
             windows = reference.counted(data.batches(), threads=ctx.threads)
             over = drifts.DriftWindows(None, (), ())
         else:
-            windows, over = drifts.over_time(reference, data.frame(), config.time_column, config.period, **options)
+            windows, over = drifts.over_time(reference, data.batches(), config.time_column, config.period, **options)
         report = reference.compare(windows, **options)
         _say(ctx, report, over, windows.rows)
         if report.drifted and config.fail_on_drift:

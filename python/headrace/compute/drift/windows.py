@@ -5,12 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
-from headrace.compute.drift.periods import by_period
+from headrace.compute.drift.periods import by_period, check
 from headrace.compute.drift.reference import Reference, Windows
 from headrace.compute.drift.report import DriftReport
+from headrace.compute.profile import Window
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     import polars as pl
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 FULL = 60
 """Of so many periods, the last ones, every statistic is kept; of those before, verdicts and effects."""
+_OPEN = 32
 
 
 @dataclass(frozen=True)
@@ -70,24 +72,76 @@ class DriftWindows:
 
 
 def over_time(
-    reference: Reference, frame: pl.DataFrame, column: str, period: Period, **options: Any
+    reference: Reference,
+    frame: pl.DataFrame | Iterable[pl.DataFrame],
+    column: str,
+    period: Period,
+    **options: Any,
 ) -> tuple[Windows, DriftWindows]:
-    """All rows counted, and each period by itself. `options` are those of `Reference.compare`."""
+    """All rows counted, and each period by itself. `options` are those of `Reference.compare`.
+
+    A frame, or its batches, with the periods in any order: memory is bounded by a batch and by what is kept of the
+    periods, not by the rows. Raises `DataError` as `headrace.compute.drift.periods.by_period`.
+    """
+    import polars as pl
+
     threads = options.get("threads")
-    periods, counts = [], []
-    timed = 0
+    counted = _Counted(reference)
     whole: Windows | None = None
-    for part in by_period(frame, column, period):
-        windows = reference.counted(part.frame, threads=threads)
-        timed += part.frame.height
-        periods.append(PeriodDrift(part.start, windows.rows, reference.compare(windows, **options)))
-        counts.append((windows.inputs.to_bytes(), windows.scores.to_bytes() if windows.scores is not None else b""))
-        whole = windows if whole is None else _sum(whole, windows)
-    if whole is None or timed < frame.height:  # rows without a time are in no period, but in the whole
-        rest = reference.counted(frame.filter(frame.get_column(column).is_null()), threads=threads)
-        whole = rest if whole is None else _sum(whole, rest)
-    old = [replace(one, report=_verdicts(one.report)) for one in periods[:-FULL]]
-    return whole, DriftWindows(period, (*old, *periods[-FULL:]), tuple(counts))
+    for batch in [frame] if isinstance(frame, pl.DataFrame) else frame:
+        for part in by_period(batch, column, period):
+            windows = reference.counted(part.frame, threads=threads)
+            whole = windows if whole is None else _sum(whole, windows)
+            if part.start is not None:  # rows without a time are in no period, but in the whole
+                counted.add((part.order, part.start), windows)
+                check(len(counted.kept), column, period)
+        if whole is None:
+            whole = reference.counted(batch, threads=threads)
+    found = sorted(counted.kept)
+    periods, counts = [], []
+    for number, key in enumerate(found):
+        windows = counted.read(key)
+        report = reference.compare(windows, **options)
+        if number < len(found) - FULL:
+            report = _verdicts(report)
+        periods.append(PeriodDrift(key[1], windows.rows, report))
+        counts.append(_bytes(windows))
+    if whole is None:
+        whole = Windows(reference.inputs.window(), None if reference.scores is None else reference.scores.window())
+    return whole, DriftWindows(period, tuple(periods), tuple(counts))
+
+
+class _Counted:
+    """Windows by period: those that were counted last as they are, all others as bytes, which take less."""
+
+    def __init__(self, reference: Reference) -> None:
+        self.reference = reference
+        self.kept: dict[tuple[int, str], Windows | tuple[bytes, bytes]] = {}
+        self.open: list[tuple[int, str]] = []
+
+    def add(self, key: tuple[int, str], windows: Windows) -> None:
+        self.kept[key] = _sum(self.read(key), windows) if key in self.kept else windows
+        if key in self.open:
+            self.open.remove(key)
+        self.open.append(key)
+        if len(self.open) > _OPEN:
+            oldest = self.open.pop(0)
+            self.kept[oldest] = _bytes(self.read(oldest))
+
+    def read(self, key: tuple[int, str]) -> Windows:
+        kept = self.kept[key]
+        if isinstance(kept, Windows):
+            return kept
+        inputs, scores = kept
+        of_scores = self.reference.scores
+        return Windows(
+            Window.from_bytes(inputs, self.reference.inputs),
+            Window.from_bytes(scores, of_scores) if of_scores is not None and scores else None,
+        )
+
+
+def _bytes(windows: Windows) -> tuple[bytes, bytes]:
+    return windows.inputs.to_bytes(), windows.scores.to_bytes() if windows.scores is not None else b""
 
 
 def _verdicts(report: DriftReport) -> DriftReport:
