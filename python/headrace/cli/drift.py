@@ -103,13 +103,13 @@ def profile(
         "headrace drift flights@champion new.parquet --prometheus /var/lib/node_exporter/flights.prom",
     ],
     keys={
-        "drift": "whether any column drifted",
+        "drift": "whether any column drifted, of all rows or in a segment",
         "reference, live": "what was compared, and how many rows each has",
         "settings": "delta, alpha and the others that hold for all columns",
         "about": "of a registered model: its name, version and package",
         "columns": "ranked: name, verdict, effect, importance, statistics with n's, bounds and what is detectable",
         "periods": "start, rows, drifted, undecided and the effect of each column",
-        "segments": "segment, rows of both, drifted, undecided and its columns",
+        "segments": "by (the column), segment (its value), rows of both, drifted, undecided and its columns",
     },
 )
 @click.argument("ref", metavar="REF")
@@ -134,7 +134,8 @@ def profile(
 @click.option(
     "--segment",
     metavar="COLUMN",
-    help="Compare the rows of each frequent value of this column by themselves too; a profile must have been made so.",
+    help="Compare the rows of each frequent value of this column by themselves too. A profile or a model must have "
+    "been made so, and is then without being asked.",
 )
 @click.option("--html", type=click.Path(dir_okay=False, path_type=Path), help="Write a page with plots to this file.")
 @click.option(
@@ -142,7 +143,7 @@ def profile(
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write Prometheus text to this file, whole or not at all.",
 )
-@click.option("--fail-on-drift", is_flag=True, help="Exit with 6 if a column drifted.")
+@click.option("--fail-on-drift", is_flag=True, help="Exit with 6 if a column drifted, of all rows or in a segment.")
 @click.option("--format", "stated", type=click.Choice(_FORMATS), help=_READ)
 @project_option
 @json_option
@@ -194,13 +195,16 @@ def drift(
         echo_json(_document(found, ref, live))
     else:
         _print(found)
-    if report.drifted:
+    if report.drifted or report.drifted_segments:
         if "model" in report.about:
             tell(source, report)
         if fail_on_drift:
             from headrace.cli.failure import DriftFoundError
 
-            names = ", ".join(report.drifted[:5]) + (" and more" if len(report.drifted) > 5 else "")
+            found_ones = report.drifted or [
+                f"{name} ({s.segment})" for s in report.segments for name in s.report.drifted
+            ]
+            names = ", ".join(found_ones[:5]) + (" and more" if len(found_ones) > 5 else "")
             raise DriftFoundError(f"{names} drifted", place=str(live))
 
 
@@ -233,12 +237,12 @@ def _print(found: Found) -> None:
         columns = [Column("period"), Column("rows", "right"), Column("drifted", "right"), Column("which")]
         periods = [(p.start, f"{p.rows:,}", len(p.report.drifted), ", ".join(p.report.drifted)) for p in found.periods]
         echo_table(columns, periods)
-    if found.segments:
+    if report.segments:
         click.echo()
         columns = [Column("segment"), Column("rows", "right"), Column("drifted", "right")]
         columns += [Column("not enough data", "right"), Column("which")]
         segments = []
-        for one in found.segments:
+        for one in report.segments:
             drifted, undecided = one.report.drifted, one.report.undecided
             segments.append((one.segment, f"{one.rows[1]:,}", len(drifted), len(undecided), ", ".join(drifted)))
         echo_table(columns, segments)
@@ -246,7 +250,7 @@ def _print(found: Found) -> None:
 
 def _document(found: Found, ref: str, live: Path) -> dict[str, Any]:
     document: dict[str, Any] = {
-        "drift": bool(found.report.drifted),
+        "drift": bool(found.report.drifted or found.report.drifted_segments),
         "reference": {"name": ref, "rows": found.reference.inputs.rows},
         "live": {"name": str(live), "rows": found.windows.rows},
         **found.report.to_dict(),
@@ -260,16 +264,6 @@ def _document(found: Found, ref: str, live: Path) -> dict[str, Any]:
             "effects": {column.name: column.effect.size for column in one.report},
         }
         for one in found.periods
-    ]
-    document["segments"] = [
-        {
-            "segment": one.segment,
-            "rows": {"reference": one.rows[0], "live": one.rows[1]},
-            "drifted": list(one.report.drifted),
-            "undecided": list(one.report.undecided),
-            "columns": one.report.to_dict()["columns"],
-        }
-        for one in found.segments
     ]
     return document
 
@@ -290,7 +284,6 @@ def _write_page(found: Found, ref: str, live: Path, path: Path) -> None:
         counts=found.counts(),
         kinds=found.kinds(),
         periods=[(one.start, one.rows, one.report) for one in found.periods],
-        segments=[(one.segment, one.rows, one.report) for one in found.segments],
         plots=plots,
     )
     write_whole(path, page.encode())

@@ -125,7 +125,8 @@ class DriftEvents:
 
         Told by a run after a stage that was executed gave such a report (not when it came from the cache: nothing new
         was seen), with `run` and `stage`; and by `headrace drift` against a registered model, where both are None.
-        `report.about` says which `model` and `version` the reference is of, where it is one.
+        `report.about` says which `model` and `version` the reference is of, where it is one. Told as well where columns
+        changed only within some of `report.segments`: `report.drifted_segments` names those.
         """
 
 

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
     from headrace.compute.drift import DriftReport
     from headrace.compute.drift.reference import Reference, Windows
-    from headrace.compute.drift.segments import SegmentDrift
     from headrace.compute.drift.windows import PeriodDrift
     from headrace.compute.profile import Profile, Window
     from headrace.project import Project
@@ -80,13 +79,12 @@ class Options:
 
 @dataclass(frozen=True)
 class Found:
-    """A comparison: the report about all live rows, one a period, one a segment, and the counts behind it."""
+    """A comparison: the report about all live rows and within segments, one a period, and the counts behind it."""
 
     reference: Reference
     windows: Windows
     report: DriftReport
     periods: Sequence[PeriodDrift]
-    segments: Sequence[SegmentDrift] = ()
 
     def counts(self) -> pl.DataFrame:
         """`Profile.counts` of all columns, those of the scores among them."""
@@ -130,6 +128,10 @@ def compare_sources(source: Source, ref: str, live: Path, options: Options, say:
     if options.period is not None and options.time_column is None:
         raise SpecError("a period needs a column to cut the rows by", hint="Pass --time-column COLUMN.")
     reference = _reference(source, ref, options, say)
+    if options.segment is not None:
+        from headrace.compute.drift.segments import check_segments
+
+        check_segments(reference.inputs, options.segment)
     head = _head(live)
     periods: Sequence[PeriodDrift] = ()
     if head in (_PROFILE, _WINDOW):
@@ -142,16 +144,9 @@ def compare_sources(source: Source, ref: str, live: Path, options: Options, say:
         say(f"{', '.join(reference.moving)}: moves on with time, so only weekday and hour are compared")
     say(f"comparing {windows.rows:,} rows with {reference.inputs.rows:,}")
     report = reference.compare(windows, **options.comparing)
-    return Found(reference, windows, report, periods, _segments(reference, windows, options))
-
-
-def _segments(reference: Reference, windows: Windows, options: Options) -> Sequence[SegmentDrift]:
-    if options.segment is None:
-        return ()
-    from headrace.compute.drift.segments import by_segment
-
-    without = reference.moving if options.columns is None else ()
-    return by_segment(reference.inputs, windows.inputs, options.segment, without=without, **options.comparing)
+    return Found(
+        reference, windows, replace(report, segments=reference.by_segment(windows, **options.comparing)), periods
+    )
 
 
 def tell(source: Source, report: DriftReport) -> None:

@@ -131,7 +131,7 @@ class Runner:
         artifacts = Artifacts(self.store, self.plugins, self.graph, self.fingerprinter.transforms)
         for ref in reports:
             report: Any = artifacts.load(ref)
-            if report.drifted:
+            if report.drifted or report.drifted_segments:
                 run = self.store.runs.get(handle.id)
                 self.plugins.observe("on_drift", report=report, run=run, stage=record.stage)
 

@@ -16,6 +16,7 @@ from headrace.hooks.discovery import entry_points, normalized
 from headrace.hooks.manager import PluginInfo, PluginManager
 from headrace.testing.fresh import check_light, check_quick, fail
 from headrace.types import (
+    JSON,
     AliasMove,
     Artifact,
     ArtifactRef,
@@ -110,7 +111,7 @@ def _drift() -> DriftReport:
     part = drift.DriftPart("values", 0.4, 0.35, 0.45, 0.1, 1e-9, 0.12)
     unknown = drift.DriftPart("values", math.nan, math.nan, math.nan, 0.1, 1.0, math.inf)
     ks = drift.Statistic("ks", 0.4, 1e-9, 0.35, 0.45, 0.01, 0.12, 1000.0, 500.0, "asymptotic")
-    rows = (1000.0, 500.0)
+    rows = (1000, 500)
     columns = (
         drift.ColumnDrift(
             name='a "quoted" näme 🚰\n',
@@ -144,7 +145,9 @@ def _drift() -> DriftReport:
         ),
     )
     settings = {"delta": 0.1, "delta_rate": 0.02, "alpha": 0.05, "power": 0.8, "draws": 199, "correction": "bh"}
-    return DriftReport(columns, settings, {"model": "conformance", "version": 1})
+    about: dict[str, JSON] = {"model": "conformance", "version": 1}
+    inside = drift.SegmentDrift("kind", 'a "quoted" välue 🚰\n', rows, DriftReport(columns, settings, about))
+    return DriftReport(columns, settings, about, (inside,))
 
 
 class HookSubject:

@@ -233,3 +233,64 @@ def test_files_are_cut_by_period_in_batches(ctx, registered, tmp_path, monkeypat
     assert len(found.windows.periods) == 40
     assert found.windows.counts == expected.windows.counts
     assert repr(found) == repr(expected)
+
+
+def test_segments_of_the_package_are_compared_by_themselves(ctx, registered, roundtrip):
+    registered(3.0, segments="kind")
+    profile = Profile.from_bytes(ctx.registry.champion("test").read("profile.bin"))
+    assert (profile.segmented_by, set(profile.segments)) == ("kind", {"a", "b"})
+    live = rows(6000, 5)
+    some = live.with_columns(x=pl.col("x") + pl.when(pl.col("kind") == "b").then(0.5).otherwise(0.0))
+    found = monitor(ctx, some).drift
+    assert [(one.by, one.segment, one.report.drifted) for one in found.segments] in (
+        [("kind", "a", ()), ("kind", "b", ("x",))],
+        [("kind", "b", ("x",)), ("kind", "a", ())],
+    )
+    assert found.drifted_segments == ("b",)
+    inside = {one.segment: one for one in found.segments}
+    assert inside["b"].rows[1] == some.filter(pl.col("kind") == "b").height
+    assert {column.name for column in inside["b"].report} == {"x", "n"}
+    assert inside["b"].report["x"].importance == 1.0
+    assert inside["b"].report.about == found.about
+    assert any("kind b: x drifted" in line for line in ctx.logs)
+    assert ctx.metrics["segments_drifted"] == [(None, 1.0)]
+    again = roundtrip(found)
+    assert repr([(one.rows, one.report.columns) for one in again.segments]) == repr(
+        [(one.rows, one.report.columns) for one in found.segments]
+    )
+    assert [one["drifted"] for one in again.to_dict()["segments"]] == [
+        list(one.report.drifted) for one in found.segments
+    ]
+    by_day = monitor(ctx, some, time_column="at", period="month").drift
+    assert repr(by_day) == repr(found)
+    assert monitor(ctx, some, segments=False).drift.segments == ()
+    assert monitor(ctx, live).drift.drifted_segments == ()
+    assert monitor(ctx, some, columns=["prediction"]).drift.segments == ()
+    assert {c.name for one in monitor(ctx, some, columns=["n", "kind"]).drift.segments for c in one.report} == {"n"}
+
+
+def test_drift_within_a_segment_alone_can_fail_the_stage(ctx, registered):
+    registered(3.0, segments="kind")
+    live = rows(6000, 5)
+    some = live.with_columns(n=pl.when((pl.col("kind") == "b") & (pl.col("n") < 2)).then(8).otherwise(pl.col("n")))
+    found = monitor(ctx, some, scores=False, delta=0.15).drift
+    assert (found.drifted, found.drifted_segments) == ((), ("b",))
+    with pytest.raises(errors.StageError, match="n where kind is b drifted"):
+        monitor(ctx, some, scores=False, delta=0.15, fail_on_drift=True)
+
+
+@pytest.mark.parametrize(
+    ("column", "says"), [("late", "does not read"), ("x", "segments are the values of a category")]
+)
+def test_a_column_that_makes_no_segments_is_named(registered, column, says):
+    with pytest.raises(errors.DataError, match=says) as raised:
+        registered(3.0, segments=column)
+    assert column in raised.value.place
+
+
+def test_whole_numbers_make_segments(ctx, registered):
+    registered(3.0, segments="n")
+    found = monitor(ctx, rows(6000, 5)).drift
+    assert {one.segment for one in found.segments} == {str(n) for n in range(9)}
+    assert found["n"].kind == "nominal"
+    assert (found.drifted, found.drifted_segments) == ((), ())

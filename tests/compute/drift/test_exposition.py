@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.compute.drift import CountedColumn, compare_counts
+from headrace.compute.drift import CountedColumn, SegmentDrift, compare_counts
 from headrace.compute.drift.exposition import prometheus_text
 from headrace.errors import DataError
 
@@ -91,8 +91,29 @@ def test_promtool_has_nothing_to_say():
     promtool = shutil.which("promtool")
     if promtool is None:
         pytest.skip("there is no promtool: it is in Debian's package `prometheus` (.ci/run takes it from there)")
-    for text in (prometheus_text(report(WILD, model="m", version=1)), prometheus_text(replace(report(), columns=()))):
+    reports = (report(WILD, model="m", version=1), replace(report(), columns=()), segmented())
+    for text in map(prometheus_text, reports):
         done = subprocess.run([promtool, "check", "metrics"], input=text.encode(), capture_output=True, check=False)
         assert (done.returncode, done.stdout, done.stderr) == (0, b"", b"")
     broken = prometheus_text(report()).replace('column="x"', 'column=x"')
     assert subprocess.run([promtool, "check", "metrics"], input=broken.encode(), check=False).returncode != 0
+
+
+def segmented():
+    inside = report()
+    return replace(report(), segments=(SegmentDrift("shop", WILD, (10_100, 10_000), inside),))
+
+
+def test_segments_have_families_of_their_own():
+    found = segmented()
+    _, samples = parsed(prometheus_text(found))
+    labels = {"by": "shop", "segment": WILD, "column": "x"}
+    assert samples["headrace_drift_segment_alarm", tuple(sorted(labels.items()))] == 1
+    assert samples["headrace_drift_segment_undecided", tuple(sorted((labels | {"column": "empty"}).items()))] == 1
+    part = labels | {"part": "values"}
+    assert samples["headrace_drift_segment_effect", tuple(sorted(part.items()))] == found["x"].parts["values"].size
+    rows = {"by": "shop", "segment": WILD, "side": "live"}
+    assert samples["headrace_drift_segment_rows", tuple(sorted(rows.items()))] == 10_000
+    plain = prometheus_text(report())
+    assert "segment" not in plain
+    assert prometheus_text(found).startswith(plain)

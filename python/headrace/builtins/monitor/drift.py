@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -25,7 +26,8 @@ class DriftMonitor:
     Looked at are the columns that the model's plan reads, and what the model says of the rows. A column drifted when it
     changed by more than `delta`, at a false discovery rate of `alpha` over the columns; with too few rows to tell, the
     verdict is that, and never an alarm. Columns are ranked by the size of the change times their importance to the
-    model. With a `period`, each day, week or month is compared by itself as well.
+    model. With a `period`, each day, week or month is compared by itself as well; and so are the rows of each segment,
+    where the package has segments (`segments` of `register:package`).
     """
 
     class Config(BaseModel):
@@ -57,8 +59,14 @@ class DriftMonitor:
         period: Literal["day", "week", "month"] | None = Field(
             default=None, description="Compare each day, week (from Monday) or month by itself too; null: do not."
         )
+        segments: bool = Field(
+            default=True,
+            description="Whether the inputs are compared within each segment of the reference too, where it has any.",
+        )
         fail_on_drift: bool = Field(
-            default=False, description="Whether drift fails the stage, and so the run, after it was said which columns."
+            default=False,
+            description="Whether drift, of all rows or within a segment, fails the stage, and so the run, after it was "
+            "said which columns.",
         )
 
     def __init__(self, config: Config) -> None:
@@ -116,10 +124,15 @@ class DriftMonitor:
         else:
             windows, over = drifts.over_time(reference, data.batches(), config.time_column, config.period, **options)
         report = reference.compare(windows, **options)
+        if config.segments:
+            report = replace(report, segments=reference.by_segment(windows, **options))
         _say(ctx, report, over, windows.rows)
-        if report.drifted and config.fail_on_drift:
+        drifted = report.drifted or tuple(
+            f"{name} where {one.by} is {one.segment}" for one in report.segments for name in one.report.drifted
+        )
+        if drifted and config.fail_on_drift:
             raise errors.StageError(
-                f"{_listed(report.drifted)} drifted from what {name} version {package.version.number} was made on",
+                f"{_listed(drifted)} drifted from what {name} version {package.version.number} was made on",
                 hint=f"`headrace drift {name}@{config.alias} LIVE --html drift.html` shows how.",
             )
         return Monitored(report, over)
@@ -132,13 +145,18 @@ def _say(ctx: StageContext, report: DriftReport, over: drifts.DriftWindows, rows
         f"{len(report.undecided)} there are not enough data"
     )
     for column in report.columns[: len(report.drifted)][:10]:
-        part = column.effect
-        ctx.log(f"drift: {column.name}, {part.name} changed by {part.size:.3f}, at least {part.low:.3f}")
+        effect = column.effect
+        ctx.log(f"drift: {column.name}, {effect.name} changed by {effect.size:.3f}, at least {effect.low:.3f}")
     for one in over.periods:
         if one.report.drifted:
             ctx.log(f"{one.start}: {_listed(one.report.drifted)} drifted")
+    for part in report.segments:
+        if part.report.drifted:
+            ctx.log(f"{part.by} {part.segment}: {_listed(part.report.drifted)} drifted")
     ctx.metric("columns_drifted", len(report.drifted))
     ctx.metric("columns_undecided", len(report.undecided))
+    if report.segments:
+        ctx.metric("segments_drifted", len(report.drifted_segments))
     for step, one in enumerate(over.periods):
         ctx.metric("columns_drifted_in_period", len(one.report.drifted), step=step)
 

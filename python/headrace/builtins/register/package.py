@@ -58,6 +58,12 @@ class PackageRegister:
             description="Whether the package has a reference profile of the training rows and of the model's scores, "
             "so that drift from them can be seen; at most 64 KB a column, mostly far less.",
         )
+        segments: str | None = Field(
+            default=None,
+            description="A column that the model reads, of categories: its up to 32 most frequent values get counts of "
+            "their own in the reference profile, so that drift within each can be seen. Whole numbers are categories "
+            "then. Null: no segments.",
+        )
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -94,6 +100,8 @@ class PackageRegister:
 
         Raises
         ------
+        DataError
+            The column of `segments` is none that the model reads, or has no categories.
         AliasConflictError
             The champion is no longer the version that the gate compared with.
 
@@ -112,7 +120,9 @@ class PackageRegister:
             trained_on=train.num_rows,
         )
         if self.config.profile:
-            files |= drift.Reference.fit(predictor, train.frame(), test.frame(), threads=ctx.threads).files()
+            files |= drift.Reference.fit(
+                predictor, train.frame(), test.frame(), segments=self.config.segments, threads=ctx.threads
+            ).files()
         primary = evaluation.metrics[evaluation.primary]
         about: dict[str, Any] = {
             "task": model.task,

@@ -32,18 +32,16 @@ def drift_page(
     kinds: Mapping[str, str],
     periods: Sequence[tuple[str, int, DriftReport]],
     plots: bool,
-    segments: Sequence[tuple[str, tuple[int, int], DriftReport]] = (),
 ) -> str:
     """The whole document.
 
     `rows`: of the reference and live. `counts`: of every column, as `Profile.counts` gives them. `kinds`: what each
-    column is read as. `periods`: start, rows and report of each, in order. `segments`: value, rows of both sides and
-    report of each.
+    column is read as. `periods`: start, rows and report of each, in order.
     """
     body = [
         _columns(report),
         _over_time(report, periods, plots=plots),
-        _by_segment(segments),
+        _by_segment(report.segments),
         _distributions(report, counts, kinds, plots=plots),
         _how(report, reference, live),
     ]
@@ -146,24 +144,24 @@ def _over_time(report: DriftReport, periods: Sequence[tuple[str, int, DriftRepor
     return section("time", "Over time", intro, h("div", content, class_="card"))
 
 
-def _by_segment(segments: Sequence[tuple[str, tuple[int, int], DriftReport]]) -> Html | None:
+def _by_segment(segments: Sequence[drift.SegmentDrift]) -> Html | None:
     if not segments:
         return None
     heads = [("Segment", False), ("Rows", True), ("Drifted", True), ("Not enough data", True), ("Columns", False)]
     rows = [
         h(
             "tr",
-            h("th", value, scope="row"),
-            h("td", number(live), h("span", number(reference), class_="aside"), class_="num"),
-            h("td", number(len(found.drifted)), class_="num"),
-            h("td", number(len(found.undecided)), class_="num"),
-            h("td", ", ".join(found.drifted) or DASH, class_="names"),
+            h("th", one.segment, scope="row"),
+            h("td", number(one.rows[1]), h("span", number(one.rows[0]), class_="aside"), class_="num"),
+            h("td", number(len(one.report.drifted)), class_="num"),
+            h("td", number(len(one.report.undecided)), class_="num"),
+            h("td", ", ".join(one.report.drifted) or DASH, class_="names"),
         )
-        for value, (reference, live), found in segments
+        for one in segments
     ]
     intro = (
-        "The rows of each value by themselves, with one share of false alarms over all of them. Below the live rows: "
-        "those of the reference."
+        f"The rows of each value of {segments[0].by} by themselves, with one share of false alarms over all of them. "
+        "Below the live rows: those of the reference."
     )
     return section("segments", "By segment", intro, h("div", listing(heads, rows), class_="card"))
 

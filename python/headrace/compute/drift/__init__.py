@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from headrace.compute.drift.report import ColumnDrift as ColumnDrift
     from headrace.compute.drift.report import DriftPart as DriftPart
     from headrace.compute.drift.report import DriftReport as DriftReport
+    from headrace.compute.drift.report import SegmentDrift as SegmentDrift
     from headrace.compute.drift.report import Statistic as Statistic
-    from headrace.compute.drift.segments import SegmentDrift as SegmentDrift
     from headrace.compute.drift.segments import by_segment as by_segment
     from headrace.compute.drift.vectors import mmd as mmd
     from headrace.compute.drift.windows import DriftWindows as DriftWindows
@@ -56,10 +56,12 @@ _WHERE = {
     **dict.fromkeys(
         ("cramervonmises_2samp", "energy", "ks_2samp", "kuiper_2samp", "wasserstein"), "headrace.compute.drift.numbers"
     ),
-    **dict.fromkeys(("ColumnDrift", "DriftPart", "DriftReport", "Statistic"), "headrace.compute.drift.report"),
+    **dict.fromkeys(
+        ("ColumnDrift", "DriftPart", "DriftReport", "SegmentDrift", "Statistic"), "headrace.compute.drift.report"
+    ),
     **dict.fromkeys(("Reference", "Windows"), "headrace.compute.drift.reference"),
-    **dict.fromkeys(("SegmentDrift", "by_segment"), "headrace.compute.drift.segments"),
     **dict.fromkeys(("DriftWindows", "PeriodDrift", "over_time"), "headrace.compute.drift.windows"),
+    "by_segment": "headrace.compute.drift.segments",
     "mmd": "headrace.compute.drift.vectors",
     "prometheus_text": "headrace.compute.drift.exposition",
 }

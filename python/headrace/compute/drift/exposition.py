@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from headrace.compute.drift.report import DriftReport
 
 _LABEL = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
-_OURS = frozenset({"column", "part", "side", "statistic", "verdict", "le", "quantile"})
+_OURS = frozenset({"by", "column", "part", "segment", "side", "statistic", "verdict", "le", "quantile"})
 _ESCAPES = str.maketrans({"\\": r"\\", '"': r"\"", "\n": r"\n"})
 _PARTS = {
     "effect": ("size", "Estimated change of a column, by part: its values, or its rate of null, NaN or unseen ones."),
@@ -32,7 +32,9 @@ def prometheus_text(report: DriftReport, labels: Mapping[str, str] | None = None
     `headrace_drift_alarm` is 1 for a column that drifted, else 0; `headrace_drift_undecided` is 1 where there are not
     enough data, so that silence is not mistaken for health. `headrace_drift_effect`, its bounds `_low` and `_high`,
     `headrace_drift_delta` and `headrace_drift_detectable` have a label `part`; `headrace_drift_rows` and
-    `headrace_drift_missing_ratio` a label `side` (`reference`, `live`).
+    `headrace_drift_missing_ratio` a label `side` (`reference`, `live`). Where the report has segments, their
+    `headrace_drift_segment_alarm`, `_undecided`, `_effect`, `_effect_low` and `_rows` have labels `by` (the column) and
+    `segment` (its value).
 
     Parameters
     ----------
@@ -96,6 +98,40 @@ def _families(report: DriftReport) -> Iterator[tuple[str, str, list[tuple[dict[s
         for side, rows, values in zip(_SIDES, c.rows, c.values, strict=True)
     ]
     yield "missing_ratio", "Share of the rows that have no value.", missing
+    if report.segments:
+        yield from _segments(report)
+
+
+def _segments(report: DriftReport) -> Iterator[tuple[str, str, list[tuple[dict[str, str], float]]]]:
+    inside = [
+        ({"by": one.by, "segment": one.segment, "column": c.name}, c) for one in report.segments for c in one.report
+    ]
+    yield (
+        "segment_alarm",
+        "1 if the column drifted within the segment, else 0.",
+        [(labels, float(c.verdict == "drift")) for labels, c in inside],
+    )
+    yield (
+        "segment_undecided",
+        "1 if there are not enough data to say whether the column drifted within the segment, else 0.",
+        [(labels, float(c.verdict == "not enough data")) for labels, c in inside],
+    )
+    for name, attribute, about in (
+        ("segment_effect", "size", "Estimated change of a column within a segment, by part."),
+        ("segment_effect_low", "low", "Lower confidence bound of headrace_drift_segment_effect."),
+    ):
+        parts = [
+            (labels | {"part": part.name}, getattr(part, attribute))
+            for labels, c in inside
+            for part in c.parts.values()
+        ]
+        yield name, about, parts
+    rows = [
+        ({"by": one.by, "segment": one.segment, "side": side}, float(n))
+        for one in report.segments
+        for side, n in zip(_SIDES, one.rows, strict=True)
+    ]
+    yield "segment_rows", "Rows of the segment that were compared.", rows
 
 
 _SIDES = ("reference", "live")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.compute.drift.columns import compare
-from headrace.compute.drift.report import ColumnDrift, DriftReport
+from headrace.compute.drift.report import ColumnDrift, DriftReport, SegmentDrift
+from headrace.compute.drift.segments import by_segment
 from headrace.compute.inference import Predictor
 from headrace.compute.profile import Profile, Window
 from headrace.errors import DataError, RegistryError
@@ -55,9 +56,18 @@ class Reference:
 
     @classmethod
     def fit(
-        cls, predictor: Predictor, train: pl.DataFrame, test: pl.DataFrame, *, threads: int | None = None
+        cls,
+        predictor: Predictor,
+        train: pl.DataFrame,
+        test: pl.DataFrame,
+        *,
+        segments: str | None = None,
+        threads: int | None = None,
     ) -> Reference:
         """The plan's raw inputs in the training rows, and what the model says of the test rows.
+
+        The up to 32 most frequent values of the column `segments` have counts of their own. It is one that the plan
+        reads, since live rows need not have others; whole numbers are read as categories then. `DataError` for another.
 
         Scores of the training rows are of no use: the model has seen the answers there, so it is surer than it will
         ever be again, and rows like those of training would look as if they had drifted.
@@ -70,7 +80,17 @@ class Reference:
                     place=f"column {name!r}",
                     hint="Pass the rows that the plan was fitted on.",
                 )
-        inputs = Profile.fit(train[wanted], threads=threads)
+        kinds: dict[str, Literal["category"]] = {}
+        if segments is not None:
+            if segments not in wanted:
+                raise DataError(
+                    "the model does not read the column of the segments, so live rows need not have it",
+                    place=f"column {segments!r}",
+                    hint=f"It reads {', '.join(wanted[:20])}.",
+                )
+            if train.schema[segments].is_integer():
+                kinds[segments] = "category"
+        inputs = Profile.fit(train[wanted], kinds=kinds, segments=segments, threads=threads)
         scores = Profile.fit(scored(predictor, test), kinds=_kinds(predictor), threads=threads)
         return cls(inputs, scores, predictor)
 
@@ -158,12 +178,48 @@ class Reference:
         if self.scores is not None and windows.scores is not None and (chosen is None or chosen):
             report = compare(self.scores, windows.scores, columns=chosen, **options)
             found += report.columns
+        return DriftReport(self._ranked(found, scores), report.settings, self.about)
+
+    def by_segment(
+        self,
+        windows: Windows,
+        *,
+        delta: float | Mapping[str, float] = 0.1,
+        alpha: float = 0.05,
+        columns: Sequence[str] | None = None,
+        threads: int | None = None,
+    ) -> tuple[SegmentDrift, ...]:
+        """The inputs within each segment of the reference, for `DriftReport.segments`; nothing where it has none.
+
+        All are one question with one false discovery rate: see `by_segment` of `headrace.drift`.
+        """
+        by = self.inputs.segmented_by
+        chosen = columns and [name for name in columns if name in self.inputs.columns and name != by]
+        if by is None or (columns and not chosen):
+            return ()
+        found = by_segment(
+            self.inputs,
+            windows.inputs,
+            by,
+            alpha=alpha,
+            columns=chosen or None,
+            without=() if columns else self.moving,
+            delta=delta,
+            threads=threads,
+        )
+        return tuple(
+            replace(one, report=replace(one.report, columns=self._ranked(one.report.columns, ()), about=self.about))
+            for one in found
+        )
+
+    def _ranked(self, found: Iterable[ColumnDrift], scores: Sequence[str]) -> tuple[ColumnDrift, ...]:
         weights = self.importance
         if weights:
             found = [replace(c, importance=1.0 if c.name in scores else _weight_of(c.name, weights)) for c in found]
-        found.sort(key=lambda c: (_ORDER[c.verdict], -c.effect.size * c.importance if c.effect.size > 0 else 0.0))
-        ranked = tuple(replace(column, rank=rank) for rank, column in enumerate(found, 1))
-        return DriftReport(ranked, report.settings, self.about)
+        ordered = sorted(
+            found, key=lambda c: (_ORDER[c.verdict], -c.effect.size * c.importance if c.effect.size > 0 else 0.0)
+        )
+        return tuple(replace(column, rank=rank) for rank, column in enumerate(ordered, 1))
 
     @property
     def moving(self) -> tuple[str, ...]:

@@ -116,13 +116,15 @@ class DriftReport:
     """All columns, first those that drifted, each by size times importance.
 
     `settings` holds what was asked: `delta`, `delta_rate`, `alpha`, `power`, `draws` and `correction`. `about` is
-    whatever the one who asked adds, such as which `model` and `version` the reference is of.
+    whatever the one who asked adds, such as which `model` and `version` the reference is of. `segments` are reports
+    about the rows of each value of a column by themselves, where the reference has such and they were asked for.
     """
 
     type_name: ClassVar[str] = "drift-report"
     columns: tuple[ColumnDrift, ...]
     settings: dict[str, Any]
     about: Mapping[str, JSON] = field(default_factory=dict)
+    segments: tuple[SegmentDrift, ...] = ()
 
     @property
     def drifted(self) -> tuple[str, ...]:
@@ -133,6 +135,11 @@ class DriftReport:
     def undecided(self) -> tuple[str, ...]:
         """Names of the columns for which there are not enough data."""
         return tuple(column.name for column in self.columns if column.verdict == "not enough data")
+
+    @property
+    def drifted_segments(self) -> tuple[str, ...]:
+        """The segments in which some column drifted, the most frequent first."""
+        return tuple(one.segment for one in self.segments if one.report.drifted)
 
     def __getitem__(self, name: str) -> ColumnDrift:
         for column in self.columns:
@@ -150,21 +157,38 @@ class DriftReport:
         """Plain values; what is not a number, or infinite, is None."""
         columns = [asdict(column) for column in self.columns]
         plain: dict[str, JSON] = _plain({"about": self.about, "settings": self.settings, "columns": columns})
-        return plain
+        segments: list[JSON] = [
+            {
+                "by": one.by,
+                "segment": one.segment,
+                "rows": {"reference": one.rows[0], "live": one.rows[1]},
+                "drifted": list(one.report.drifted),
+                "undecided": list(one.report.undecided),
+                "columns": one.report.to_dict()["columns"],
+            }
+            for one in self.segments
+        ]
+        return plain | {"segments": segments}
 
     def save(self, to: ArtifactWriter) -> None:
         """Keep it, as an artifact: every number comes back as it was."""
-        columns = [
-            asdict(column) | {key: [asdict(one) for one in getattr(column, key).values()] for key in _BY_NAME}
-            for column in self.columns
+        segments = [
+            {"by": one.by, "segment": one.segment, "rows": one.rows, "columns": _listed(one.report)}
+            for one in self.segments
         ]
-        to.json("report", _named({"about": self.about, "settings": self.settings, "columns": columns}))
+        kept = {"about": self.about, "settings": self.settings, "columns": _listed(self)}
+        to.json("report", _named(kept | {"segments": segments}))
 
     @classmethod
     def load(cls, source: ArtifactReader) -> DriftReport:
         """What `save` kept."""
         kept = _numbers(source.json("report"))
-        return cls(tuple(_column(column) for column in kept["columns"]), kept["settings"], kept["about"])
+        settings, about = kept["settings"], kept["about"]
+        segments = [
+            SegmentDrift(one["by"], one["segment"], tuple(one["rows"]), cls(_columns(one), settings, about))
+            for one in kept.get("segments", ())  # reports that were kept before there were any have none
+        ]
+        return cls(_columns(kept), settings, about, tuple(segments))
 
     def to_json(self) -> str:
         return json.dumps(self.to_dict(), ensure_ascii=False, allow_nan=False)
@@ -214,6 +238,19 @@ class DriftReport:
         return f"<table><caption>{caption}</caption><thead><tr>{header}</tr></thead><tbody>{body}</tbody></table>"
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentDrift:
+    """One segment: the rows in which the column `by` has the value `segment`.
+
+    `rows`: how many of the reference and live have it. `report`: what they say.
+    """
+
+    by: str
+    segment: str
+    rows: tuple[int, int]
+    report: DriftReport
+
+
 def _short(value: float) -> str:
     return "-" if math.isnan(value) else f"{value:.3f}"
 
@@ -259,6 +296,17 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [_numbers(item) for item in value]
     return value
+
+
+def _listed(report: DriftReport) -> list[dict[str, Any]]:
+    return [
+        asdict(column) | {key: [asdict(one) for one in getattr(column, key).values()] for key in _BY_NAME}
+        for column in report.columns
+    ]
+
+
+def _columns(kept: Any) -> tuple[ColumnDrift, ...]:
+    return tuple(_column(column) for column in kept["columns"])
 
 
 def _column(kept: Any) -> ColumnDrift:

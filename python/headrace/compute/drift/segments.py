@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from headrace.compute.drift.columns import compare
-from headrace.compute.drift.report import ColumnDrift, DriftReport
+from headrace.compute.drift.report import ColumnDrift, DriftReport, SegmentDrift
 from headrace.errors import DataError
 
 if TYPE_CHECKING:
@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     from headrace.compute.profile import Profile, Window
 
 _ORDER = {"drift": 0, "not enough data": 1, "no drift": 2}
-
-
-@dataclass(frozen=True)
-class SegmentDrift:
-    """One value of the column of segments: how many rows of the reference and live have it, and what they say."""
-
-    segment: str
-    rows: tuple[int, int]
-    report: DriftReport
 
 
 def by_segment(
@@ -41,13 +32,7 @@ def by_segment(
     All are one question with one false discovery rate: p-values are adjusted (Benjamini and Hochberg 1995) over columns
     times segments. Raises `DataError` where the reference has no segments by `column`.
     """
-    if reference.segmented_by != column:
-        found = f"segments by {reference.segmented_by!r}" if reference.segmented_by else "no segments"
-        raise DataError(
-            f"the reference has {found}, and is to be compared by {column!r}",
-            place=f"column {column!r}",
-            hint=f"Fit it with segments: `headrace profile DATA -o PROFILE --segments {column}`.",
-        )
+    check_segments(reference, column)
     wanted = None if columns is None else [name for name in columns if name != column]
     made = []
     for name in reference.segments:
@@ -72,9 +57,23 @@ def by_segment(
         ranked = tuple(replace(one, rank=rank) for rank, one in enumerate(those, 1))
         rows = ranked[0].rows if ranked else (0.0, 0.0)
         found_ones.append(
-            SegmentDrift(name, (round(rows[0]), round(rows[1])), DriftReport(ranked, report.settings, report.about))
+            SegmentDrift(
+                column, name, (round(rows[0]), round(rows[1])), DriftReport(ranked, report.settings, report.about)
+            )
         )
     return tuple(found_ones)
+
+
+def check_segments(reference: Profile, column: str) -> None:
+    """`DataError` where the reference has no segments by `column`."""
+    if reference.segmented_by != column:
+        found = f"segments by {reference.segmented_by!r}" if reference.segmented_by else "no segments"
+        raise DataError(
+            f"the reference has {found}, and is to be compared by {column!r}",
+            place=f"column {column!r}",
+            hint=f"Fit it with segments: `headrace profile DATA -o PROFILE --segments {column}`; of a model, set "
+            f'`segments = "{column}"` in the stage [register].',
+        )
 
 
 def _judged(column: ColumnDrift, pvalue: float, alpha: float) -> ColumnDrift:
