@@ -35,7 +35,7 @@ def test_a_port_in_use_is_said(plain, model):
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1"])  # noqa: S104  # refused
 def test_others_cannot_reach_it(model, host):
-    with pytest.raises(ServingError, match="reachable from other machines"):
+    with pytest.raises(ServingError, match="reachable from other machines, and no tokens are given"):
         headrace.Server(model, host=host)
 
 

@@ -33,6 +33,7 @@ _SECTIONS = {
     },
     "Serve": {
         "serve": Lazy("headrace.cli.serve:serve", "Answer requests for predictions over HTTP."),
+        "tokens": Lazy("headrace.cli.tokens:tokens", "Make, list and revoke the tokens with which clients ask."),
         "feedback": Lazy("headrace.cli.feedback:feedback", "Take labels for what was predicted, and show metrics."),
     },
     "Watch": {

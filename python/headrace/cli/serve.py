@@ -31,6 +31,7 @@ if TYPE_CHECKING:
         "headrace serve model.onnx --port 9000 --workers 2",
         "headrace serve flights@3 --deadline 0.2 --drain 5",
         "headrace serve --config serve.toml",
+        "headrace serve flights --host 0.0.0.0 --tokens tokens.json",
         "headrace serve model.onnx --route /score=predict --route /alive=live",
         "HEADRACE_PLATFORM=sagemaker HEADRACE_MODEL=/opt/ml/model/model.onnx headrace serve",
     ],
@@ -49,8 +50,16 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False),
     help="A serve.toml with endpoints and options; what is given here wins over it.",
 )
-@click.option("--host", help="An address of the loopback.  [default: 127.0.0.1]")
+@click.option("--host", help="An address of this machine; others than the loopback take tokens.  [default: 127.0.0.1]")
 @click.option("--port", type=click.IntRange(0, 65_535), help="0: any that is free.  [default: 8080]")
+@click.option(
+    "--tokens",
+    type=click.Path(dir_okay=False, path_type=Path),
+    envvar="HEADRACE_TOKENS",
+    metavar="FILE",
+    help="Let in only who shows a token of this file, as `headrace tokens` makes them.  "
+    "[default: tokens.json in the project's store, if it is there]",
+)
 @click.option(
     "--platform",
     type=click.Choice(PLATFORMS),
@@ -115,6 +124,7 @@ def serve(
     config: str | None,
     host: str | None,
     port: int | None,
+    tokens: Path | None,
     platform: str | None,
     paths: tuple[str, ...],
     workers: int | None,
@@ -143,6 +153,9 @@ def serve(
     AIP_PREDICT_ROUTE (vertex), SAGEMAKER_BIND_TO_PORT (sagemaker). Azure ML asks where the deployment says; with
     `--platform azure` that is port 5001, /, /ready and /score.
 
+    Without tokens the server listens on the loopback only, and refuses to start elsewhere; with them, health is open
+    and everything else takes one, on the loopback as well.
+
     What is predicted is counted and logged after the answer, in the store of the project; no answer waits for that.
     """
     if write_dashboards is not None:
@@ -156,12 +169,14 @@ def serve(
     from headrace.project import serving
     from headrace.serving import Server
     from headrace.serving.config import load
+    from headrace.serving.tokens import FILE as TOKENS
 
     if no_log and log_dir is not None:
         raise click.UsageError("--no-log and --log-dir say different things: leave one out")
     given = {
         "host": host,
         "port": port,
+        "tokens": tokens,
         "workers": workers,
         "max_batch_rows": max_batch_rows,
         "engine": engine,
@@ -173,6 +188,8 @@ def serve(
     }
     written = load(Path(config)) if config is not None else None
     options: dict[str, Any] = {"port": 8080, "drain": 25.0} | (written.options if written else {})
+    if config is not None and "tokens" in options:
+        options["tokens"] = Path(config).parent / options["tokens"]
     options |= {name: value for name, value in given.items() if value is not None}
     place = platform_of(platform, os.environ) if platform else None
     if place is not None and port is None:
@@ -189,6 +206,9 @@ def serve(
             from headrace.project import Project
 
             with Project(project_dir, env=env) as project:
+                kept = project.existing_store.root / TOKENS
+                if kept.exists():
+                    options.setdefault("tokens", kept)
                 if not no_log:
                     options.setdefault("log", project.existing_store.root / "predictions")
                 server = Server([], **options)
@@ -205,6 +225,8 @@ def serve(
             ending.enter_context(_stopping(server, patience))
             serving.offer_files(server, routes)
         server.open()
+        if not server.on_loopback:
+            say("warning: tokens and data travel unencrypted; let a proxy that speaks TLS stand in front of the server")
         if as_json:
             document = {
                 "url": server.url,

@@ -37,6 +37,14 @@ def start(options: Mapping[str, Any]) -> _core.Server:
     return _core.Server(library=str(runtime_library()), options=options)
 
 
+def permissions() -> list[tuple[str, str, str]]:
+    """Every way into a server, as (method, path, permission): `open`, or the scope that a token must have.
+
+    `{model}` and `{version}` in a path stand for names. The method of a call is `gRPC`.
+    """
+    return _core.Server.permissions()
+
+
 def load_graph(server: _core.Server, onnx: bytes, *, name: str, version: str) -> ServedVersion:
     """A plain ONNX model: its own inputs in, its own outputs out.
 

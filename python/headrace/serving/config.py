@@ -40,6 +40,7 @@ class ServerTable(_Table):
     body_timeout: _Seconds | None = None
     window: _Seconds | None = None
     log: str | None = None
+    tokens: str | None = None
     log_sample: Annotated[float, Field(ge=0.0, le=1.0)] | None = None
     drain: _Seconds | None = None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import threading
 import weakref
@@ -78,7 +79,7 @@ class Server:
     name
         What the model of an ONNX file is called in routes. Default: the file's name without its extension.
     host
-        An address of the loopback. Others are refused: there are no tokens yet, and anybody could ask.
+        An address of this machine, or `localhost`. Any but those of the loopback is refused without `tokens`.
     port
         0: any that is free; see the attribute.
     workers
@@ -101,6 +102,10 @@ class Server:
         What computes. `auto`: a graph that is one tree ensemble is walked without ONNX Runtime if, while it is loaded,
         that gives the same for rows that are hard to decide and takes less time; `trees`: it is, or the model is
         refused; `onnxruntime`: it is not.
+    tokens
+        The file of `headrace tokens`: who asks must show one of those that stand there, on the loopback as well
+        (`Authorization: Bearer`; health is open). It is read again as it changes. Tokens travel as they are: outside of
+        the machine let a proxy speak TLS.
     paths
         Paths that a platform names, beside those that there are: `live` or `ready` for a GET, `predict` for a POST of
         what `/invocations` takes, to the first model.
@@ -129,8 +134,8 @@ class Server:
     ModelFormatError
         The model or a part of the package is damaged, cannot be served, or does not give what its golden rows say.
     ServingError
-        The port is in use, the host is not of the loopback, ONNX Runtime is missing or older than 1.23, or the package
-        has columns that only Python can compute.
+        The port is in use, the host is not of the loopback and there are no tokens, no token is valid, ONNX Runtime is
+        missing or older than 1.23, or the package has columns that only Python can compute.
     NotFoundError
         There is no such file.
 
@@ -155,6 +160,7 @@ class Server:
         deadline: float = 10.0,
         body_timeout: float = 30.0,
         engine: str = "auto",
+        tokens: str | os.PathLike[str] | None = None,
         paths: Mapping[str, str] | None = None,
         window: float | None = 3600.0,
         log: str | os.PathLike[str] | None = None,
@@ -182,6 +188,7 @@ class Server:
             "deadline": deadline,
             "body_timeout": body_timeout,
             "engine": engine,
+            "tokens": None if tokens is None else os.fspath(tokens),
             "paths": list((paths or {}).items()),
             "window": window,
             **_log_options(log, log_sample, log_segment_bytes, log_segment_time, log_total_bytes),
@@ -316,6 +323,11 @@ class Server:
     def port(self) -> int:
         """The port it listens on."""
         return self._core.port
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach it."""
+        return ipaddress.ip_address(self.host).is_loopback
 
     @property
     def url(self) -> str:

@@ -69,11 +69,13 @@ def make_folder(path: Path) -> None:
     flush_folder(path.parent)
 
 
-def replace_file(path: Path, data: bytes) -> None:
-    """Write a small file in one step: whoever reads it sees the old bytes or the new ones."""
+def replace_file(path: Path, data: bytes, *, private: bool = False) -> None:
+    """Write a small file in one step: who reads it sees the old bytes or the new ones; `private`: its owner alone."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as stream:
+            if private:
+                os.fchmod(stream.fileno(), 0o600)
             stream.write(data)
             stream.flush()
             flush(stream.fileno())

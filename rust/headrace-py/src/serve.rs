@@ -15,6 +15,7 @@ use headrace_serve::engine::choice::Wanted;
 use headrace_serve::golden::Golden;
 use headrace_serve::http::Bounds;
 use headrace_serve::model::{Column, Model, Package};
+use headrace_serve::routes::{CALLS, ENTRIES};
 use headrace_serve::scheduler::Limits;
 use headrace_serve::segments::LogOptions;
 use headrace_serve::server::{Options, Server, Source};
@@ -65,6 +66,13 @@ impl PyServer {
             port: address.port(),
             host: address.ip().to_string(),
         })
+    }
+
+    /// Every way in, as (method, path, permission); the method of a call is gRPC.
+    #[staticmethod]
+    fn permissions() -> Vec<(&'static str, &'static str, &'static str)> {
+        let entries = ENTRIES.iter().map(|entry| (entry.method, entry.path, entry.permission.name()));
+        entries.chain(CALLS.iter().map(|(path, _, permission)| ("gRPC", *path, permission.name()))).collect()
     }
 
     #[getter]
@@ -364,6 +372,7 @@ fn read_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Options
             deadline: seconds(py, "deadline", item(options, "deadline")?)?,
         },
         engine: wanted(py, &item::<String>(options, "engine")?)?,
+        tokens: item(options, "tokens")?,
         aliases: read_aliases(py, options)?,
         request_rows: positive("max_rows")?.get(),
         connections: positive("max_connections")?,

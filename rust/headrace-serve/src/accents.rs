@@ -44,6 +44,8 @@ pub fn refusal(accent: Accent, refusal: &Refusal) -> Vec<u8> {
         Accent::Inference => serde_json::json!({ "error": message }),
         Accent::Mlflow => {
             let code = match refusal.status() {
+                401 => "UNAUTHENTICATED",
+                403 => "PERMISSION_DENIED",
                 404 | 405 => "ENDPOINT_NOT_FOUND",
                 400..=499 => "BAD_REQUEST",
                 503 => "TEMPORARILY_UNAVAILABLE",

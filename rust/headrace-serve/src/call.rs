@@ -18,7 +18,7 @@ use crate::accents::grpc;
 use crate::accents::grpc::messages::{HealthRequest, HealthResponse, InferRequest, Named, Nothing, Yes};
 use crate::body::{self, Packing};
 use crate::error::Refusal;
-use crate::http::{Reply, Service, names_this_machine};
+use crate::http::{Reply, Service};
 use crate::identity::{self, REQUEST_ID};
 use crate::model::Model;
 use crate::routes::{CALLS, Call};
@@ -83,10 +83,8 @@ impl Service {
     ) -> Result<Reply, Refusal> {
         let began = Instant::now();
         let path = request.uri().path();
-        let (_, call, _) = CALLS.iter().find(|(known, ..)| *known == path).ok_or(Refusal::Method("POST"))?;
-        if !names_this_machine(request.headers().get(HOST)) {
-            return Err(Refusal::Host);
-        }
+        let (_, call, permission) = CALLS.iter().find(|(known, ..)| *known == path).ok_or(Refusal::Method("POST"))?;
+        self.let_in(*permission, request.headers())?;
         let limit = timeout(request.headers())?.map_or(self.bounds.deadline, |limit| limit.min(self.bounds.deadline));
         let headers = request.headers().clone();
         let message = self.message(request).await?;
@@ -191,10 +189,11 @@ fn code(refusal: &Refusal) -> &'static str {
         Refusal::Bad(_) => "3",
         Refusal::Expired(_) | Refusal::Slow => "4",
         Refusal::NotFound(_) => "5",
-        Refusal::Host => "7",
+        Refusal::Host | Refusal::Forbidden(_) => "7",
         Refusal::TooLarge(_) => "8",
         Refusal::Method(_) | Refusal::MediaType(_) => "12",
         Refusal::Failed(_) => "13",
+        Refusal::Unauthenticated { .. } => "16",
         Refusal::Overloaded { .. } | Refusal::Draining => "14",
     }
 }

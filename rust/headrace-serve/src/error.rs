@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::routes::Permission;
+
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,11 +44,20 @@ pub enum StartError {
         in_use: bool,
     },
 
-    /// Anybody could reach the address, and there are no tokens yet.
-    #[error("'{}' is reachable from other machines, and requests carry no token", host.escape_debug())]
+    /// Anybody could reach the address, and nobody would have to show a token.
+    #[error("'{}' is reachable from other machines, and no tokens are given", host.escape_debug())]
     Exposed {
         /// The host that was asked for.
         host: String,
+    },
+
+    /// The tokens cannot be known.
+    #[error("the file of tokens {reason}")]
+    Tokens {
+        /// Where they stand.
+        file: String,
+        /// What is wrong with it.
+        reason: String,
     },
 
     /// An option has a value that it cannot have.
@@ -98,6 +109,7 @@ impl StartError {
             Self::Golden { .. } => "golden.json".to_owned(),
             Self::Bind { address, .. } => address.clone(),
             Self::Exposed { .. } => "host".to_owned(),
+            Self::Tokens { file, .. } => file.clone(),
             Self::Option { option, .. } => (*option).to_owned(),
             Self::Log { folder, .. } => folder.clone(),
             Self::Threads { .. } | Self::Stopped => return None,
@@ -114,7 +126,11 @@ impl StartError {
             Self::Golden { .. } => "Do not use this package; register the model again.",
             Self::Bind { in_use: true, .. } => "End what listens there, or choose another port (0: any that is free).",
             Self::Bind { .. } => "Choose a host and a port of this machine.",
-            Self::Exposed { .. } => "Listen on 127.0.0.1 or ::1, and put a proxy that authenticates in front of it.",
+            Self::Exposed { .. } => {
+                "Make a token with `headrace tokens create` and give its file with --tokens (`tokens=` in Python), or \
+                 listen on 127.0.0.1."
+            }
+            Self::Tokens { .. } => "`headrace tokens create` makes one, and the file where there is none.",
             Self::Log { .. } => "Give a folder that can be written, or serve without a log.",
             Self::Option { .. } | Self::Stopped => return None,
             Self::Threads { .. } => "Ask for fewer workers.",
@@ -127,6 +143,13 @@ impl StartError {
 pub enum Refusal {
     /// The request is wrong: 400.
     Bad(String),
+    /// No token, or none that counts: 401 and WWW-Authenticate.
+    Unauthenticated {
+        /// Whether there was one.
+        given: bool,
+    },
+    /// The token is for something else: 403.
+    Forbidden(Permission),
     /// No such route, model or version: 404.
     NotFound(String),
     /// The route does not have this method: 405, with those that it has.
@@ -158,6 +181,8 @@ impl Refusal {
     pub fn status(&self) -> u16 {
         match self {
             Self::Bad(_) => 400,
+            Self::Unauthenticated { .. } => 401,
+            Self::Forbidden(_) => 403,
             Self::NotFound(_) => 404,
             Self::Method(_) => 405,
             Self::Slow => 408,
@@ -184,12 +209,30 @@ impl Refusal {
     pub fn reason(&self) -> Reason {
         match self {
             Self::Bad(_) | Self::MediaType(_) | Self::Slow | Self::Host => Reason::Bad,
+            Self::Unauthenticated { .. } => Reason::Unauthenticated,
+            Self::Forbidden(_) => Reason::Forbidden,
             Self::NotFound(_) | Self::Method(_) => Reason::NotFound,
             Self::TooLarge(_) => Reason::TooLarge,
             Self::Overloaded { .. } => Reason::Overloaded,
             Self::Draining => Reason::Draining,
             Self::Expired(_) => Reason::Expired,
             Self::Failed(_) => Reason::Failed,
+        }
+    }
+
+    /// What a WWW-Authenticate header says (RFC 6750).
+    #[must_use]
+    pub fn challenge(&self) -> Option<String> {
+        match self {
+            Self::Unauthenticated { given: false } => Some("Bearer realm=\"headrace\"".to_owned()),
+            Self::Unauthenticated { given: true } => {
+                Some("Bearer realm=\"headrace\", error=\"invalid_token\"".to_owned())
+            }
+            Self::Forbidden(permission) => {
+                let scope = permission.name();
+                Some(format!("Bearer realm=\"headrace\", error=\"insufficient_scope\", scope=\"{scope}\""))
+            }
+            _ => None,
         }
     }
 
@@ -212,6 +255,14 @@ impl Refusal {
             | Self::TooLarge(what)
             | Self::MediaType(what)
             | Self::Failed(what) => what.clone(),
+            Self::Unauthenticated { given: false } => {
+                "there is no token; send one in the header Authorization: Bearer TOKEN".to_owned()
+            }
+            Self::Unauthenticated { given: true } => {
+                "the token is not known here, has expired or was revoked; make one with `headrace tokens create`"
+                    .to_owned()
+            }
+            Self::Forbidden(permission) => format!("the token does not have the scope {}", permission.name()),
             Self::Method(allowed) => format!("this route answers {allowed} only"),
             Self::Host => "the Host header names another machine than this one".to_owned(),
             Self::Slow => "the body did not arrive in time".to_owned(),
@@ -229,6 +280,10 @@ impl Refusal {
 pub enum Reason {
     /// Not understood.
     Bad,
+    /// No token, or none that counts.
+    Unauthenticated,
+    /// A token for something else.
+    Forbidden,
     /// No such route, method or model.
     NotFound,
     /// Too many bytes or rows.
@@ -245,14 +300,25 @@ pub enum Reason {
 
 impl Reason {
     /// All of them, in order.
-    pub const ALL: [Self; 7] =
-        [Self::Bad, Self::NotFound, Self::TooLarge, Self::Overloaded, Self::Draining, Self::Expired, Self::Failed];
+    pub const ALL: [Self; 9] = [
+        Self::Bad,
+        Self::Unauthenticated,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::TooLarge,
+        Self::Overloaded,
+        Self::Draining,
+        Self::Expired,
+        Self::Failed,
+    ];
 
     /// The label's value.
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
             Self::Bad => "bad_request",
+            Self::Unauthenticated => "unauthenticated",
+            Self::Forbidden => "forbidden",
             Self::NotFound => "not_found",
             Self::TooLarge => "too_large",
             Self::Overloaded => "overloaded",

@@ -8,7 +8,9 @@ use std::time::Duration;
 
 use http_body_util::Full;
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, RETRY_AFTER};
+use hyper::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+};
 use hyper::{Request, Response, StatusCode};
 
 use crate::accents::{self, openapi, v2};
@@ -17,9 +19,10 @@ use crate::catalogue::{Catalogue, Endpoint};
 use crate::error::Refusal;
 use crate::identity::{self, Identities, REQUEST_ID};
 use crate::model::Model;
-use crate::routes::{self, Accent, Found, Route};
+use crate::routes::{self, Accent, Found, Permission, Route};
 use crate::shadow::Shadows;
 use crate::tap::Tap;
+use crate::tokens::Tokens;
 
 /// What requests may be.
 #[derive(Debug, Clone, Copy)]
@@ -45,6 +48,8 @@ pub struct Service {
     pub shadows: Shadows,
     /// Whether the server is about to stop.
     pub draining: AtomicBool,
+    /// Who may ask what; none: whoever reaches the loopback, anything.
+    pub tokens: Option<Tokens>,
     /// Paths that a platform named.
     pub aliases: Vec<Alias>,
     /// What requests may be.
@@ -101,8 +106,8 @@ impl Service {
             Err((accent, refusal)) => return self.refuse(accent, &refusal, None),
         };
         let accent = found.entry.accent;
-        if !names_this_machine(request.headers().get(HOST)) {
-            return self.refuse(accent, &Refusal::Host, None);
+        if let Err(refusal) = self.let_in(found.entry.permission, request.headers()) {
+            return self.refuse(accent, &refusal, None);
         }
         let asked = match self.asked(&found, &request) {
             Ok(asked) => asked,
@@ -124,6 +129,16 @@ impl Service {
                 signed(response, model)
             }
             Err(refusal) => self.refuse(accent, &refusal, model),
+        }
+    }
+
+    /// Whether a request may come in. Without tokens only this machine's clients can reach the server, and a page in a
+    /// browser that was led here must not; with tokens it has none, and the server may be known by any name.
+    pub(crate) fn let_in(&self, permission: Permission, headers: &HeaderMap) -> Result<(), Refusal> {
+        match &self.tokens {
+            Some(tokens) => tokens.check(permission, headers),
+            None if names_this_machine(headers.get(HOST)) => Ok(()),
+            None => Err(Refusal::Host),
         }
     }
 
@@ -195,6 +210,9 @@ impl Service {
                 if let Some(tap) = &self.tap {
                     tap.write(&mut text);
                 }
+                if let Some(tokens) = &self.tokens {
+                    tokens.write(&mut text);
+                }
                 Reply { content_type: PROMETHEUS, ..Reply::json(text.into_bytes()) }
             }
             _ => health(v2::state(None, "ready", ready)),
@@ -207,7 +225,7 @@ impl Service {
         let models: Vec<Arc<Model>> = endpoints.iter().filter_map(|endpoint| endpoint.main(None).ok()).collect();
         let served: Vec<(&Endpoint, &Model)> =
             endpoints.iter().zip(&models).map(|(endpoint, model)| (&**endpoint, &**model)).collect();
-        openapi::document(&served, self.version)
+        openapi::document(&served, self.version, self.tokens.is_some())
     }
 
     fn refuse(&self, accent: Accent, refusal: &Refusal, model: Option<&Model>) -> Response<Full<Bytes>> {
@@ -218,6 +236,9 @@ impl Service {
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(JSON));
         if let Some(seconds) = refusal.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = refusal.challenge().and_then(|text| HeaderValue::from_str(&text).ok()) {
+            headers.insert(WWW_AUTHENTICATE, challenge);
         }
         if let Refusal::Method(allowed) = refusal {
             headers.insert(ALLOW, HeaderValue::from_static(allowed));
@@ -236,7 +257,7 @@ fn signed(mut response: Response<Full<Bytes>>, model: Option<&Model>) -> Respons
 
 /// Whether the Host header is one that a client on this machine sends. A page in a browser that was led here by a name of
 /// its own (DNS rebinding) sends that name.
-pub(crate) fn names_this_machine(host: Option<&HeaderValue>) -> bool {
+fn names_this_machine(host: Option<&HeaderValue>) -> bool {
     let Some(host) = host else { return true };
     let Ok(host) = host.to_str() else { return false };
     let name = match host.strip_prefix('[') {

@@ -13,6 +13,7 @@
 //! - [`seat`]: an engine at work for a version.
 //! - [`accents`]: the protocols, and what they say when something is wrong.
 //! - [`routes`]: which path leads where, and what it takes to be let in.
+//! - [`tokens`]: who is let in where.
 //! - [`alias`]: paths that platforms name.
 //! - [`bulk`]: tables of many rows, piece by piece.
 //! - [`body`], [`predictions`]: what a request for predictions is written in, and its answer.
@@ -54,6 +55,7 @@ pub mod split;
 pub mod subject;
 pub mod tap;
 pub mod tensor;
+pub mod tokens;
 mod watched;
 
 pub use error::{Refusal, StartError};

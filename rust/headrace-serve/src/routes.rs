@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::error::Refusal;
 
-/// What a token would have to allow. Without tokens a server listens on the loopback only, and lets everybody in.
+/// What a token has to allow. Without tokens a server listens on the loopback only, and lets everybody in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Permission {
     /// Nothing: health.
@@ -13,6 +13,18 @@ pub enum Permission {
     Predict,
     /// What an operator looks at.
     Observe,
+}
+
+impl Permission {
+    /// The scope of a token that has it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Predict => "predict",
+            Self::Observe => "observe",
+        }
+    }
 }
 
 /// How errors are said.

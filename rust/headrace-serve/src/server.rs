@@ -4,7 +4,7 @@ use std::fmt;
 use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -27,6 +27,7 @@ use crate::scheduler::Limits;
 use crate::seat::Seat;
 use crate::shadow::{Job, Shadows};
 use crate::tap::{Tap, WatchOptions, Watcher};
+use crate::tokens::Tokens;
 
 /// How long to wait when the system gives no more connections: descriptors are used up.
 const EXHAUSTED: Duration = Duration::from_millis(50);
@@ -34,7 +35,7 @@ const EXHAUSTED: Duration = Duration::from_millis(50);
 /// Where to listen, and what may come.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// A name or an address of the loopback.
+    /// An address of this machine, or `localhost`.
     pub host: String,
     /// 0: any that is free.
     pub port: u16,
@@ -44,6 +45,8 @@ pub struct Options {
     pub limits: Limits,
     /// What requests may be.
     pub bounds: Bounds,
+    /// Where the tokens stand; none: only the loopback can be listened on, and whoever reaches it is let in.
+    pub tokens: Option<PathBuf>,
     /// Paths that a platform named.
     pub aliases: Vec<Alias>,
     /// Rows of a request.
@@ -118,7 +121,8 @@ impl Server {
     /// Takes the address, and starts the workers, which have nothing to do yet: see [`Server::load`], [`Server::offer`]
     /// and [`Server::open`].
     pub fn start(library: &Path, options: &Options) -> Result<Self, StartError> {
-        let listener = listen(&options.host, options.port)?;
+        let tokens = options.tokens.as_deref().map(Tokens::open).transpose()?;
+        let listener = listen(&options.host, options.port, tokens.is_some())?;
         let address = listener.local_addr().map_err(|error| bind_error(&options.host, options.port, &error))?;
         let runtime = Runtime::load(library)?;
         let failed = |error: std::io::Error| StartError::Threads { reason: error.to_string() };
@@ -130,6 +134,7 @@ impl Server {
             catalogue: Catalogue::default(),
             shadows,
             draining: AtomicBool::new(false),
+            tokens,
             aliases: options.aliases.clone(),
             bounds: options.bounds,
             tap: watcher.as_ref().map(|watcher| Arc::clone(&watcher.tap)),
@@ -410,7 +415,7 @@ impl Worker {
     }
 }
 
-fn listen(host: &str, port: u16) -> Result<TcpListener, StartError> {
+fn listen(host: &str, port: u16, authenticated: bool) -> Result<TcpListener, StartError> {
     let address = match host.parse::<IpAddr>() {
         Ok(address) => address,
         Err(_) if host.eq_ignore_ascii_case("localhost") => IpAddr::V4(Ipv4Addr::LOCALHOST),
@@ -422,7 +427,7 @@ fn listen(host: &str, port: u16) -> Result<TcpListener, StartError> {
             });
         }
     };
-    if !address.is_loopback() {
+    if !address.is_loopback() && !authenticated {
         return Err(StartError::Exposed { host: host.to_owned() });
     }
     TcpListener::bind((address, port)).map_err(|error| bind_error(host, port, &error))

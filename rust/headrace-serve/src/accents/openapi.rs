@@ -5,13 +5,16 @@ use serde_json::{Map, Value, json};
 use crate::catalogue::Endpoint;
 use crate::engine::Port;
 use crate::model::{Column, Model};
+use crate::routes::{self, Permission};
 use crate::tensor::Kind;
 
 /// What is no longer rounded to the greatest float of 32 bits: half a step beyond it.
 const BEYOND: f64 = 3.402_823_567_797_336_6e38;
+/// What the security scheme is called.
+const SCHEME: &str = "token";
 
-/// The document for what is served now.
-pub fn document(endpoints: &[(&Endpoint, &Model)], version: &str) -> Vec<u8> {
+/// The document for what is served now; `guarded`: to those who have tokens.
+pub fn document(endpoints: &[(&Endpoint, &Model)], version: &str, guarded: bool) -> Vec<u8> {
     let mut paths = Map::new();
     for (path, summary, answer) in [
         ("/v2", "What the server is", text_object(&["name", "version"])),
@@ -53,7 +56,10 @@ pub fn document(endpoints: &[(&Endpoint, &Model)], version: &str) -> Vec<u8> {
         paths.insert(format!("/v2/models/{name}/infer"), json!({ "post": post }));
     }
     let text = json!({ "type": "string" });
-    let document = json!({
+    if guarded {
+        guard(&mut paths);
+    }
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": { "title": "headrace", "version": version },
         "paths": paths,
@@ -66,7 +72,29 @@ pub fn document(endpoints: &[(&Endpoint, &Model)], version: &str) -> Vec<u8> {
             },
         } },
     });
+    if guarded {
+        let scheme = json!({ "type": "http", "scheme": "bearer", "description": "of `headrace tokens create`" });
+        document["components"]["securitySchemes"] = json!({ SCHEME: scheme });
+    }
     document.to_string().into_bytes()
+}
+
+/// Says of each operation what a token must allow, as the table of routes has it.
+fn guard(paths: &mut Map<String, Value>) {
+    for (path, item) in paths {
+        let Some(operations) = item.as_object_mut() else { continue };
+        for (method, operation) in operations {
+            let permission = routes::find(&method.to_ascii_uppercase(), path).map(|found| found.entry.permission);
+            let Ok(permission) = permission else { continue };
+            if permission == Permission::Open {
+                continue;
+            }
+            let scope = permission.name();
+            operation["security"] = json!([{ SCHEME: [scope] }]);
+            operation["responses"]["401"] = json!({ "description": "no token, or one that does not count" });
+            operation["responses"]["403"] = json!({ "description": format!("a token without the scope {scope}") });
+        }
+    }
 }
 
 fn operation(summary: &str, body: Option<&Value>, answer: &Value, refusal: &str) -> Value {
