@@ -13,6 +13,7 @@ from click.testing import CliRunner
 
 from headrace import Profile
 from headrace.cli.main import cli
+from headrace.errors import ModelFormatError
 
 ROWS = 3000
 
@@ -150,6 +151,80 @@ def test_what_is_wrong_is_said(files, headrace, args, code, words):
     assert done.code == code, done.err
     for word in words:
         assert word in done.err
+
+
+def test_new_columns_are_named_and_no_drift(files, headrace):
+    headrace("profile", "winter.parquet", "-o", "w.profile", "--columns", "warm,shop")
+    table(2).select("warm", "shop").with_columns(fresh=pl.lit(1), more=pl.lit("a")).write_parquet("new.parquet")
+    done = headrace("drift", "w.profile", "new.parquet", "--json")
+    assert "new.parquet: not in the reference's profile, so not compared: fresh, more" in done.err
+    assert {one["name"] for one in done.document["columns"]} == {"warm", "shop"}
+    assert done.document["drift"] is False
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "says"),
+    [
+        ("no rows", lambda f: f.head(0), None),
+        ("all null", lambda f: f.with_columns(warm=pl.lit(None, pl.Float64)), ["warm"]),
+        ("infinite", lambda f: f.with_columns(warm=pl.lit(float("-inf"))), ["warm"]),
+        ("constant", lambda f: f.with_columns(warm=pl.lit(10.0)), ["warm"]),
+        ("one category", lambda f: f.with_columns(shop=pl.lit("north")), ["shop"]),
+        ("another type", lambda f: f.with_columns(pl.col("warm").cast(pl.String) + "x"), None),
+        ("no such column", lambda f: f.drop("warm"), None),
+        ("as it was", lambda f: f, []),
+    ],
+)
+def test_odd_live_rows_get_a_verdict_or_an_error(files, headrace, name, change, says):
+    """Against a file, and against its profile: what drifted, or which file and column are wrong; no alarm besides."""
+    change(table(2).select("warm", "shop", "count")).write_parquet("odd.parquet")
+    headrace("profile", "winter.parquet", "-o", "w.profile", "--columns", "warm,shop,count")
+    for ref in ("winter.parquet", "w.profile"):
+        done = headrace("drift", ref, "odd.parquet", "--columns", "warm,shop,count", "--json")
+        if says is None:
+            assert done.code == 3, name
+            assert "odd.parquet" in done.err
+            assert "warm" in done.err or name == "no rows"
+        else:
+            assert [c["name"] for c in done.document["columns"] if c["verdict"] == "drift"] == says
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("all null", [None] * 300),
+        ("constant", [1.5] * 300),
+        ("one category", ["a"] * 300),
+        ("infinite", [float("inf"), float("-inf"), 1.0] * 100),
+        ("not numbers", [float("nan")] * 300),
+        ("denormal", [5e-324 * (i % 7) for i in range(300)]),
+        ("zeros of both signs", [0.0, -0.0] * 150),
+    ],
+)
+def test_odd_references_raise_no_alarm(files, headrace, name, values):
+    frame = pl.DataFrame({"x": values, "y": [i % 5 for i in range(300)]})
+    frame.write_parquet("odd.parquet")
+    frame.reverse().write_parquet("again.parquet")
+    assert headrace("profile", "odd.parquet", "-o", "o.profile").code == 0
+    for ref in ("odd.parquet", "o.profile"):
+        done = headrace("drift", ref, "again.parquet", "--json", "--prometheus", "o.prom")
+        assert (done.code, done.document["drift"]) == (0, False), name
+
+
+def test_a_profile_cut_at_any_byte_is_an_error_that_names_the_file(files):
+    from headrace.project.drift import Options, Source, compare_sources
+
+    pl.DataFrame({"x": [1.0, 2.0] * 20}).write_parquet("x.parquet")
+    data = headrace_profile(files / "x.parquet")
+    for end in range(len(b"headraceP"), len(data)):
+        (files / "cut.profile").write_bytes(data[:end])
+        with pytest.raises(ModelFormatError, match=r"no profile|damaged") as raised:
+            compare_sources(Source(), "cut.profile", files / "x.parquet", Options(), lambda _: None)
+        assert "cut.profile" in str(raised.value)
+
+
+def headrace_profile(path) -> bytes:
+    return Profile.fit(pl.read_parquet(path)).to_bytes()
 
 
 def call(*args: object) -> str:

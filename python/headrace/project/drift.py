@@ -139,7 +139,12 @@ def compare_sources(source: Source, ref: str, live: Path, options: Options, say:
             raise DataError("counts cannot be cut by time", place=str(live), hint="Pass the data file.")
         windows = _counts(reference, live, head)
     else:
-        windows, periods = _counted(reference, source.read(live, _expected(reference)), live, options)
+        frame = source.read(live, _expected(reference))
+        known = {*reference.inputs.columns, options.time_column}
+        new = [name for name in frame.columns if name not in known]
+        if new and options.columns is None:
+            say(f"{live}: not in the reference's profile, so not compared: {', '.join(new)}")
+        windows, periods = _counted(reference, frame, live, options)
     if reference.moving and options.columns is None:
         say(f"{', '.join(reference.moving)}: moves on with time, so only weekday and hour are compared")
     say(f"comparing {windows.rows:,} rows with {reference.inputs.rows:,}")

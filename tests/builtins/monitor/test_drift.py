@@ -294,3 +294,23 @@ def test_whole_numbers_make_segments(ctx, registered):
     assert {one.segment for one in found.segments} == {str(n) for n in range(9)}
     assert found["n"].kind == "nominal"
     assert (found.drifted, found.drifted_segments) == ((), ())
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "drifted"),
+    [
+        ("no rows", lambda f: f.head(0), set()),
+        ("all null", lambda f: f.with_columns(x=pl.lit(None, pl.Float64)), {"x"}),
+        ("not a number", lambda f: f.with_columns(x=pl.lit(float("nan"))), {"x"}),
+        ("infinite", lambda f: f.with_columns(x=pl.lit(float("inf"))), {"x"}),
+        ("denormal", lambda f: f.with_columns(x=pl.lit(5e-324)), {"x"}),
+        ("minus zero", lambda f: f.with_columns(x=pl.lit(-0.0)), {"x"}),
+        ("one category", lambda f: f.with_columns(kind=pl.lit("a")), {"kind"}),
+        ("each row a category", lambda f: f.with_columns(kind=pl.int_range(pl.len()).cast(pl.String)), {"kind"}),
+        ("a new column", lambda f: f.with_columns(fresh=pl.lit(1)), set()),
+    ],
+)
+def test_odd_rows_get_a_verdict(ctx, registered, name, change, drifted):
+    found = monitor(ctx, change(rows(3000, 5).drop("late"))).drift
+    assert set(found.drifted) - {"prediction", "probability_true"} == drifted, name
+    assert {column.name for column in found} == {"x", "n", "kind", "prediction", "probability_true"}
