@@ -17,8 +17,17 @@ from headrace.cli.main import cli
 from headrace.hooks import specs
 from headrace.hooks.contract import ENGINE_KEYS, describe
 from headrace.hooks.manager import PluginManager
-from headrace.hooks.reference import Port, StageReference, config_keys, stage_reference, trigger_reference
+from headrace.hooks.notifiers import check_notifier
+from headrace.hooks.reference import (
+    Port,
+    StageReference,
+    config_keys,
+    notifier_reference,
+    stage_reference,
+    trigger_reference,
+)
 from headrace.hooks.triggers import check_trigger
+from headrace.loop.notices import EVENTS
 from headrace.loop.policy import LoopPolicy
 from headrace.loop.rehearsal.policy import RehearsePolicy
 from headrace.pipeline.spec import KINDS, PLUGIN_KEYS, PROJECT_KEYS, SHARED_KEYS, STORE_KEYS
@@ -119,7 +128,14 @@ def hooks_page() -> str:
                 inspect.cleandoc(function.__doc__ or ""),
             ]
     lines.append("## What a register hook is given")
-    for protocol in (specs.StageRegistry, specs.ArtifactRegistry, specs.TransformRegistry, specs.TriggerRegistry):
+    protocols = (
+        specs.StageRegistry,
+        specs.ArtifactRegistry,
+        specs.TransformRegistry,
+        specs.TriggerRegistry,
+        specs.NotifierRegistry,
+    )
+    for protocol in protocols:
         for name, function in _own_functions(protocol):
             title = f"{protocol.__name__}.{name}"
             lines += [
@@ -177,6 +193,19 @@ def stages_page() -> str:
             found = manager.triggers.load(trigger)
             reference = trigger_reference(trigger, found, check_trigger(found))
             lines += [f"### trigger: {trigger.name}", reference.about, _keys(reference)]
+    lines += [
+        "## Notifiers",
+        (
+            "Who is told what the loop does: `[loop.notify.NAME]`, with `use` where NAME is not that of the notifier. "
+            "Each may have `events` (default: all), a list of: " + ", ".join(f"`{name}`" for name in EVENTS) + "; and "
+            "`timeout` (default 10s), within which one message must be delivered."
+        ),
+    ]
+    for notifier in manager.notifiers.entries():
+        if notifier.distribution == "headrace":
+            found = manager.notifiers.load(notifier)
+            reference = notifier_reference(notifier, found, check_notifier(found))
+            lines += [f"### notifier: {notifier.name}", reference.about, _keys(reference)]
     return _joined(lines)
 
 
@@ -231,7 +260,7 @@ def toml_page() -> str:
         "## [loop]",
         (
             "What `headrace loop` may do. Lengths of time are written 30s, 15m, 12h, 7d or 2w, and shown here in "
-            "seconds. The keys of each trigger are in [Built-in stages](stages.md)."
+            "seconds. The keys of each trigger and notifier are in [Built-in stages](stages.md)."
         ),
         _table(("key", "type", "default", "meaning"), loop),
         "## [rehearse]",

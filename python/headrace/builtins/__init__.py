@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     class _ArtifactRegistry(Protocol):
         def add(self, type_name: str, target: str) -> None: ...
 
+    class _NotifierRegistry(Protocol):
+        def add(self, name: str, target: str) -> None: ...
+
     class _TriggerRegistry(Protocol):
         def add(self, name: str, target: str) -> None: ...
 
@@ -64,3 +67,10 @@ def headrace_triggers(registry: _TriggerRegistry) -> None:
     registry.add("schedule", "headrace.builtins.trigger.schedule:ScheduleTrigger")
     registry.add("drift", "headrace.builtins.trigger.drift:DriftTrigger")
     registry.add("performance", "headrace.builtins.trigger.performance:PerformanceTrigger")
+
+
+@hookimpl
+def headrace_notifiers(registry: _NotifierRegistry) -> None:
+    """Who is told what the loop does."""
+    registry.add("webhook", "headrace.builtins.notify.webhook:WebhookNotifier")
+    registry.add("smtp", "headrace.builtins.notify.smtp:SmtpNotifier")

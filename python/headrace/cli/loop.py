@@ -49,7 +49,10 @@ def loop(ctx: click.Context, *, once: bool, project_dir: str, env: str | None, a
     if ctx.invoked_subcommand is not None:
         return
     from headrace.project import Project
+    from headrace.project.health import Health
     from headrace.project.looping import controller_of, keep_going, lease_of
+    from headrace.project.looping import once as look_once
+    from headrace.project.notifying import post_of
 
     written: list[LogEntry] = []
 
@@ -59,17 +62,18 @@ def loop(ctx: click.Context, *, once: bool, project_dir: str, env: str | None, a
             _say(entry)
 
     with Project(project_dir, env=env) as project, _stopping() as stop:
-        controller_of(project)  # says what is wrong before anybody waits
+        post_of(controller_of(project), project)  # says what is wrong before anybody waits
         with lease_of(project, wait=None if once else stop) as lease:
             if lease is None:
                 if once and not as_json:
                     click.echo("another process is the loop of this project: nothing was done", err=True)
             else:
                 controller = controller_of(project, lease=lease, cancelled=stop, told=told)
+                post, health = post_of(controller, project), Health.of(controller)
                 if once:
-                    controller.once()
+                    look_once(controller, post, health)
                 else:
-                    keep_going(controller, stop)
+                    keep_going(controller, post, health, stop)
         if as_json:
             from headrace.loop.report import entry_document
 

@@ -14,7 +14,7 @@ from headrace.cli.failure import FAILED
 from headrace.cli.options import json_option
 from headrace.cli.output import Column, echo_json, echo_pairs, echo_table
 from headrace.errors import UnknownNameError, printable
-from headrace.hooks.reference import TRANSFORM, TRIGGER
+from headrace.hooks.reference import NOTIFIER, TRANSFORM, TRIGGER
 
 if TYPE_CHECKING:
     from headrace.hooks.catalog import StageEntry
@@ -57,6 +57,7 @@ def group() -> None:
         "artifacts": "each artifact type: type_name, distribution, version, target",
         "transforms": "each transform: name, distribution, version, target",
         "triggers": "each trigger: name, distribution, version, target",
+        "notifiers": "each notifier: name, distribution, version, target",
         "problems": "how many problems `headrace plugins doctor` starts from",
     },
 )
@@ -64,7 +65,7 @@ def group() -> None:
 @_PROJECT
 @json_option
 def list_plugins(kind: str | None, project_dir: str, as_json: bool) -> None:
-    """List the installed plugins, and the stages, artifact types, transforms and triggers that they add."""
+    """List the installed plugins, and the stages, artifact types, transforms, triggers and notifiers that they add."""
     manager = _manager(project_dir)
     stages = [entry for entry in manager.stages.entries() if kind in (None, entry.kind)]
     if kind is not None and not stages:
@@ -89,6 +90,7 @@ def list_plugins(kind: str | None, project_dir: str, as_json: bool) -> None:
                 ],
                 "transforms": [vars(entry) for entry in transforms],
                 "triggers": [] if kind else [vars(entry) for entry in manager.triggers.entries()],
+                "notifiers": [] if kind else [vars(entry) for entry in manager.notifiers.entries()],
                 "problems": len(manager.problems),
             }
         )
@@ -104,6 +106,7 @@ def list_plugins(kind: str | None, project_dir: str, as_json: bool) -> None:
     if kind is None:
         rows += [[TRANSFORM, e.name, f"{e.distribution} {e.version}"] for e in manager.transforms.entries()]
         rows += [[TRIGGER, e.name, f"{e.distribution} {e.version}"] for e in manager.triggers.entries()]
+        rows += [[NOTIFIER, e.name, f"{e.distribution} {e.version}"] for e in manager.notifiers.entries()]
     echo_table(columns, rows)
     if manager.problems:
         count = len(manager.problems)
@@ -127,11 +130,12 @@ def list_plugins(kind: str | None, project_dir: str, as_json: bool) -> None:
 def show(stage: str, project_dir: str, as_json: bool) -> None:
     """Show what a stage does, what it takes and gives, and every key of its config.
 
-    NAME alone is enough where only one kind has it. transform:NAME shows a transform, trigger:NAME a trigger of
-    the loop.
+    NAME alone is enough where only one kind has it. transform:NAME shows a transform, trigger:NAME a trigger
+    and notifier:NAME a notifier of the loop.
     """
     from headrace.hooks.contract import describe
-    from headrace.hooks.reference import stage_reference, transform_reference, trigger_reference
+    from headrace.hooks.notifiers import check_notifier
+    from headrace.hooks.reference import notifier_reference, stage_reference, transform_reference, trigger_reference
     from headrace.hooks.transforms import check_transform
     from headrace.hooks.triggers import check_trigger
     from headrace.pipeline.spec import SHARED_KEYS
@@ -145,6 +149,10 @@ def show(stage: str, project_dir: str, as_json: bool) -> None:
         trigger = manager.triggers.entry(stage.partition(":")[2])
         found = manager.triggers.load(trigger)
         reference = trigger_reference(trigger, found, check_trigger(found))
+    elif stage.startswith(f"{NOTIFIER}:"):
+        notifier = manager.notifiers.entry(stage.partition(":")[2])
+        found = manager.notifiers.load(notifier)
+        reference = notifier_reference(notifier, found, check_notifier(found))
     else:
         entry = _find(manager, stage)
         loaded = manager.stages.load(entry)
@@ -251,7 +259,7 @@ def _echo_reference(found: StageReference) -> None:
         click.echo(f"\n{printable(found.about)}")
     click.echo()
     rows = [("class", found.target)]
-    if found.kind not in (TRANSFORM, TRIGGER):
+    if found.kind not in (TRANSFORM, TRIGGER, NOTIFIER):
         rows = [
             ("inputs", _ports(found.inputs)),
             ("outputs", _ports(found.outputs)),

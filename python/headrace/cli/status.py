@@ -25,6 +25,9 @@ if TYPE_CHECKING:
         "project, model, champion, champion_since": "what serves, and since when",
         "doing, cycle, working_on": "what the loop is about, in which cycle, on which host (null: no process runs)",
         "paused, asked_for, held, problems": "what keeps it, what persons asked for, what it cannot tell",
+        "incidents": "what went wrong and is not over: seq, what, said, since, until, closed_by",
+        "server": "url, ok, why: whether the server of `[loop] server` answers with the champion; null: none is named",
+        "notifiers": "who is told: name, use, waiting, again_at, given_up, last_error",
         "budget, budget_left, cooldown_until": "what it may still do",
         "clock_behind": "by how many seconds the clock is behind the log; null: it is not",
         "triggers, entries, last": "what it is asked by, how long the log is, and its last entries",
@@ -43,6 +46,8 @@ def status(*, project_dir: str, env: str | None, as_json: bool) -> None:
         for key in ("champion_since", "cooldown_until"):
             found[key] = iso(found[key])
         found["last"] = [_for_machines(entry) for entry in found["last"]]
+        found["incidents"] = [_incident(one) for one in found["incidents"]]
+        found["notifiers"] = [{**one, "again_at": iso(one["again_at"])} for one in found["notifiers"]]
         echo_json(found)
         return
     champion = f"version {found['champion']} since {moment(found['champion_since'])}" if found["champion"] else "none"
@@ -57,13 +62,19 @@ def status(*, project_dir: str, env: str | None, as_json: bool) -> None:
         ("paused", found["paused"] and f"yes: {found['paused']}"),
         ("held", held and held["why"]),
         ("asked for", "; ".join(reason or "by hand" for reason in found["asked_for"]) or None),
-        ("problems", "; ".join(found["problems"]) or None),
+        ("server", found["server"] and _server(found["server"])),
         ("runs left", f"{found['budget_left']} of {found['budget']} within seven days"),
         ("cooldown", found["cooldown_until"] and f"until {moment(found['cooldown_until'])}"),
         ("clock", found["clock_behind"] and f"{found['clock_behind']:.0f} s behind the log: was it set back?"),
         ("triggers", ", ".join(found["triggers"]) or "none"),
+        ("tells", ", ".join(_notifier(one) for one in found["notifiers"]) or None),
+        ("incidents", None if found["incidents"] else "none open"),
     ]
     echo_pairs([(name, value) for name, value in pairs if value])
+    if found["incidents"]:
+        click.echo()
+        open_ = [(moment(one["since"]), one["what"], one["said"]) for one in found["incidents"]]
+        echo_table([Column("open since"), Column("incident"), Column("what is wrong")], open_)
     if found["last"]:
         click.echo()
         rows = [(moment(entry["at"]), entry["kind"], entry["what"]) for entry in found["last"]]
@@ -131,6 +142,23 @@ def verify(*, head: str | None, project_dir: str, env: str | None, as_json: bool
         )
     if not as_json:
         click.echo(f"{found.entries} entries, all as they were written; the head is {found.head}")
+
+
+def _server(found: dict[str, Any]) -> str:
+    return f"{found['url']}: " + ("answers, with the champion" if found["ok"] else str(found["why"]))
+
+
+def _notifier(one: dict[str, Any]) -> str:
+    said = [str(one["name"])]
+    if one["waiting"]:
+        said.append(f"{one['waiting']} to be sent again after {moment(one['again_at'])}")
+    if one["given_up"]:
+        said.append(f"{one['given_up']} given up")
+    return said[0] + (f" ({'; '.join(said[1:])})" if said[1:] else "")
+
+
+def _incident(one: dict[str, Any]) -> dict[str, Any]:
+    return {**one, "since": iso(one["since"]), "until": iso(one["until"])}
 
 
 def _day(text: str | None) -> float | None:

@@ -13,7 +13,7 @@ from headrace.hooks.discovery import EntryPoint, PluginProblem, check_target, lo
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    _AnyEntry: TypeAlias = "StageEntry | ArtifactEntry | TransformEntry | TriggerEntry"
+    _AnyEntry: TypeAlias = "StageEntry | ArtifactEntry | TransformEntry | TriggerEntry | NotifierEntry"
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,63}", re.ASCII)
 NAME_RULE = "Use at most 64 lower-case letters, digits, '-' and '_', a letter first."
@@ -80,8 +80,23 @@ class TriggerEntry:
         return f"trigger {self.name} of {self.distribution} {self.version}".rstrip()
 
 
+@dataclass(frozen=True)
+class NotifierEntry:
+    """A registered notifier; `target` is `"module:Class"`, not yet imported."""
+
+    name: str
+    target: str
+    distribution: str
+    version: str
+
+    @property
+    def label(self) -> str:
+        """How messages call it."""
+        return f"notifier {self.name} of {self.distribution} {self.version}".rstrip()
+
+
 def is_name(name: object) -> bool:
-    """Whether stages, kinds, artifact types, transforms and triggers may be called so."""
+    """Whether stages, kinds, artifact types, transforms, triggers and notifiers may be called so."""
     return isinstance(name, str) and _NAME.fullmatch(name) is not None
 
 
@@ -127,11 +142,11 @@ class ArtifactClaims:
         self.entries[type_name] = ArtifactEntry(type_name, check_target(target), plugin.distribution, plugin.version)
 
 
-Named = TypeVar("Named", TransformEntry, TriggerEntry)
+Named = TypeVar("Named", TransformEntry, TriggerEntry, NotifierEntry)
 
 
 class NamedClaims(Generic[Named]):
-    """What one plugin's `headrace_transforms` or `headrace_triggers` is given.
+    """What one plugin's `headrace_transforms`, `headrace_triggers` or `headrace_notifiers` is given.
 
     `noun` is how messages call what is registered, and `entry` makes it of name, target, distribution and version.
     """
@@ -199,7 +214,7 @@ class StageCatalog:
         return load_class(entry.target, owner=entry.label)
 
 
-Entry = TypeVar("Entry", bound=ArtifactEntry | TransformEntry | TriggerEntry)
+Entry = TypeVar("Entry", bound=ArtifactEntry | TransformEntry | TriggerEntry | NotifierEntry)
 
 
 class _Catalog(Generic[Entry]):
@@ -270,6 +285,16 @@ class TriggerCatalog(_Catalog[TriggerEntry]):
         return load_class(entry.target, owner=entry.label)
 
 
+class NotifierCatalog(_Catalog[NotifierEntry]):
+    """Notifiers by name. Built by `PluginManager`; immutable."""
+
+    noun = "notifier"
+
+    def load(self, entry: NotifierEntry) -> type:
+        """Import the class. Raises `PluginError` with the cause chained."""
+        return load_class(entry.target, owner=entry.label)
+
+
 def nearest(wrong: str, right: Iterable[str]) -> str:
     """A hint with the names nearest to `wrong`, or all of them where none is near."""
     names = sorted(right)
@@ -280,7 +305,11 @@ def nearest(wrong: str, right: Iterable[str]) -> str:
 
 
 def conflict_problems(
-    stages: StageCatalog, artifacts: ArtifactCatalog, transforms: TransformCatalog, triggers: TriggerCatalog
+    stages: StageCatalog,
+    artifacts: ArtifactCatalog,
+    transforms: TransformCatalog,
+    triggers: TriggerCatalog,
+    notifiers: NotifierCatalog,
 ) -> list[PluginProblem]:
     """One problem for each name that is claimed more than once, under the later claimant."""
     named: list[tuple[str, Sequence[_AnyEntry]]] = []
@@ -288,6 +317,7 @@ def conflict_problems(
     named += [(f"the artifact type {name!r}", claims) for name, claims in artifacts.conflicts().items()]
     named += [(f"the transform {name!r}", claims) for name, claims in transforms.conflicts().items()]
     named += [(f"the trigger {name!r}", claims) for name, claims in triggers.conflicts().items()]
+    named += [(f"the notifier {name!r}", claims) for name, claims in notifiers.conflicts().items()]
     return [
         PluginProblem(claims[-1].distribution, "", "conflict", f"{what} is registered by {_owners(claims)}")
         for what, claims in named

@@ -19,6 +19,8 @@ from headrace.hooks.catalog import (
     ArtifactClaims,
     ArtifactEntry,
     NamedClaims,
+    NotifierCatalog,
+    NotifierEntry,
     StageCatalog,
     StageClaims,
     StageEntry,
@@ -85,10 +87,12 @@ class PluginManager:
         self._artifact_claims: dict[str, list[ArtifactEntry]] = {}
         self._transform_claims: dict[str, list[TransformEntry]] = {}
         self._trigger_claims: dict[str, list[TriggerEntry]] = {}
+        self._notifier_claims: dict[str, list[NotifierEntry]] = {}
         self.stages = StageCatalog({})
         self.artifacts = ArtifactCatalog({})
         self.transforms = TransformCatalog({})
         self.triggers = TriggerCatalog({})
+        self.notifiers = NotifierCatalog({})
 
     @classmethod
     def discover(cls, *, disabled: Iterable[str] = (), extra: Iterable[object] = ()) -> PluginManager:
@@ -226,11 +230,13 @@ class PluginManager:
         stages, artifacts = StageClaims(point), ArtifactClaims(point)
         transforms = NamedClaims(point, "transform", TransformEntry)
         triggers = NamedClaims(point, "trigger", TriggerEntry)
+        notifiers = NamedClaims(point, "notifier", NotifierEntry)
         for hook, registry in (
             ("headrace_stages", stages),
             ("headrace_artifacts", artifacts),
             ("headrace_transforms", transforms),
             ("headrace_triggers", triggers),
+            ("headrace_notifiers", notifiers),
         ):
             for impl in self._implementations(hook):
                 if impl.plugin_name == key:
@@ -243,6 +249,8 @@ class PluginManager:
             self._transform_claims.setdefault(name, []).append(transform)
         for name, trigger in triggers.entries.items():
             self._trigger_claims.setdefault(name, []).append(trigger)
+        for name, notifier in notifiers.entries.items():
+            self._notifier_claims.setdefault(name, []).append(notifier)
 
     def _build(self) -> None:
         broken = sorted({info.distribution for info in self._plugins if info.status == "broken"})
@@ -250,7 +258,10 @@ class PluginManager:
         self.artifacts = ArtifactCatalog(self._artifact_claims, broken)
         self.transforms = TransformCatalog(self._transform_claims, broken)
         self.triggers = TriggerCatalog(self._trigger_claims, broken)
-        self._problems.extend(conflict_problems(self.stages, self.artifacts, self.transforms, self.triggers))
+        self.notifiers = NotifierCatalog(self._notifier_claims, broken)
+        self._problems.extend(
+            conflict_problems(self.stages, self.artifacts, self.transforms, self.triggers, self.notifiers)
+        )
 
 
 def _explain(error: BaseException) -> str:

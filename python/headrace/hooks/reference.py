@@ -17,13 +17,15 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
     from pydantic.fields import FieldInfo
 
-    from headrace.hooks.catalog import StageEntry, TransformEntry, TriggerEntry
+    from headrace.hooks.catalog import NotifierEntry, StageEntry, TransformEntry, TriggerEntry
     from headrace.hooks.contract import StageContract
 
 TRANSFORM = "transform"
 """What stands in the place of a kind where a transform is meant: `transform:holidays`."""
 TRIGGER = "trigger"
 """The same for triggers of the loop: `trigger:schedule`."""
+NOTIFIER = "notifier"
+"""The same for notifiers: `notifier:webhook`."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +101,7 @@ def stage_reference(
 
 
 def transform_reference(
-    entry: TransformEntry | TriggerEntry, transform_class: type, config: type[BaseModel]
+    entry: TransformEntry | TriggerEntry | NotifierEntry, transform_class: type, config: type[BaseModel]
 ) -> StageReference:
     """Read the reference of a transform: as of a stage of the kind `transform`, without inputs and outputs."""
     return StageReference(
@@ -119,6 +121,11 @@ def transform_reference(
 def trigger_reference(entry: TriggerEntry, trigger_class: type, config: type[BaseModel]) -> StageReference:
     """Read the reference of a trigger, as `transform_reference` does."""
     return replace(transform_reference(entry, trigger_class, config), kind=TRIGGER)
+
+
+def notifier_reference(entry: NotifierEntry, notifier_class: type, config: type[BaseModel]) -> StageReference:
+    """Read the reference of a notifier, as `transform_reference` does."""
+    return replace(transform_reference(entry, notifier_class, config), kind=NOTIFIER)
 
 
 def type_name_of(artifact_class: type) -> str:

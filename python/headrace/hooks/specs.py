@@ -49,6 +49,13 @@ class TriggerRegistry(Protocol):
         """Register the trigger `name`; `target` is `"module:Class"`, imported on first use."""
 
 
+class NotifierRegistry(Protocol):
+    """What `headrace_notifiers` is given."""
+
+    def add(self, name: str, target: str) -> None:
+        """Register the notifier `name`; `target` is `"module:Class"`, imported on first use."""
+
+
 class Registration:
     """What a plugin adds."""
 
@@ -77,6 +84,18 @@ class Registration:
 
         `[loop.triggers.NAME]` names them; see `headrace.Trigger`. Runs and fails as `headrace_stages`; one that raises
         while it looks is recorded as a problem of the loop, and the others are asked all the same.
+        """
+
+    @hookspec
+    def headrace_notifiers(self, registry: NotifierRegistry) -> None:
+        """*register*. Add notifiers: who is told what the loop does.
+
+        `[loop.notify.NAME]` names them. A class with `Config`, a pydantic model, `__init__(config)` and `send(notice)`,
+        which is called in the process of the loop, in a thread, with a mapping: `id` (the same when it is sent again),
+        `event`, `project`, `model`, `version` (or None), `at` (seconds since the epoch), `time` (the same as text),
+        `subject`, `text`, `who`, `seq` (the entry of the log), `evidence` (JSON). Runs and fails as `headrace_stages`.
+        A text that `send` returns is recorded. So is what it raises, or that it does not come back in time; then it is
+        called again later, and the loop goes on.
         """
 
 

@@ -17,6 +17,7 @@ from headrace.loop.data import assemble, keep, window_start
 from headrace.loop.judging import judge
 from headrace.loop.policy import WEEK
 from headrace.loop.state import Cycle, State, fold
+from headrace.pipeline.spec import recorded
 from headrace.registry.names import CHAMPION
 from headrace.types import ModelVersion
 
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
     from headrace.registry import Registry
     from headrace.store.loops import LogEntry, LoopLease, Loops
     from headrace.types import PackageView, TransformSource
+
+
+LIVE_ROWS, SERVER = "live rows", "server"
+"""What a problem may be of, besides a trigger."""
+ELSEWHERE = frozenset({LIVE_ROWS, SERVER})
 
 
 @dataclass(frozen=True)
@@ -108,6 +114,10 @@ class Controller:
     _state: State = field(default_factory=State)
     _quiet: tuple[Any, ...] | None = None
 
+    def say(self, kind: str, body: Mapping[str, Any]) -> LogEntry:
+        """Write an entry as the loop."""
+        return self._write(kind, body)
+
     # --- looking and going on -------------------------------------------------------------------------------------
 
     @property
@@ -124,10 +134,12 @@ class Controller:
         """Go on until there is nothing to do; returns what was written."""
         written: list[LogEntry] = []
         if self.state.begun_at is None:
-            written.append(self._write(words.BEGUN, {"policy": self.policy.model_dump(mode="json")}))
+            policy = recorded({"loop": self.policy.model_dump(mode="json")})["loop"]
+            written.append(self._write(words.BEGUN, {"policy": policy}))
         while (entry := self._step()) is not None:
             written.append(entry)
-            if entry.kind in (words.HELD, words.PROBLEM):
+            # What is over is only seen by looking to the end.
+            if entry.kind == words.PROBLEM or (entry.kind == words.HELD and not self.state.problems):
                 break
         return written
 
@@ -168,13 +180,14 @@ class Controller:
         if state.paused is not None:
             return None
         try:
-            return self._next(state)
+            entry = self._next(state)
         except DataError as error:
             if state.phase not in ("idle", "wait", "watch"):
                 raise
             # What comes in is not in our hands: it is said, and looked at again when something else has come in.
             said = f"{error.place}: {error.message}" if error.place else error.message
-            return self._problem(state, "live rows", said)
+            return self._problem(state, LIVE_ROWS, said)
+        return entry or self._over(self.state, LIVE_ROWS)
 
     def _problem(self, state: State, what: str, said: str) -> LogEntry | None:
         """Write down once what keeps the loop from telling."""
@@ -182,6 +195,14 @@ class Controller:
         if key in state.problems:
             return None
         return self._write(words.PROBLEM, {"key": key, "trigger": what, "error": said})
+
+    def _over(self, state: State, what: str) -> LogEntry | None:
+        """Write down that a problem which was told of is over; None where there is none."""
+        key = next((key for key, found in state.problems.items() if found.what == what), None)
+        if key is None:
+            return None
+        body = {"key": key, "trigger": what, "error": state.problems[key].said, "since": state.problems[key].seq}
+        return self._write(words.RESOLVED, body)
 
     def _next(self, state: State) -> LogEntry | None:
         cycle = state.cycle
@@ -262,7 +283,9 @@ class Controller:
             entry = None if fired else self._problem(state, name, said)
             if entry is not None:
                 return fired, entry
-        return fired, None
+        names = {name for name, _ in failed}
+        gone = {found.what for found in state.problems.values()} - names - ELSEWHERE
+        return fired, self._over(state, min(gone)) if gone else None
 
     def _against(self, state: State, context: Context, now: float) -> tuple[str, str, float | None] | None:
         """What speaks against a run: which rule, why, and until when."""

@@ -7,8 +7,9 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
+from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from headrace.errors import SpecError
 from headrace.hooks.catalog import nearest
@@ -48,7 +49,14 @@ def _instant(value: Any) -> Any:
 
 Span = Annotated[float, BeforeValidator(_seconds), Field(ge=0)]
 Instant = Annotated[dt.datetime, BeforeValidator(_instant)]
-_Table = ConfigDict(extra="forbid", frozen=True)
+_Table = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+
+def _server(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc or not text.isprintable():
+        raise ValueError("write where the server answers, as http://127.0.0.1:8080")
+    return text.rstrip("/")
 
 
 class LivePolicy(BaseModel):
@@ -145,6 +153,16 @@ class LoopPolicy(BaseModel):
     triggers: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Name -> the keys of a trigger; `use` says which one, where the name does not.",
+    )
+    notify: dict[str, dict[str, Any]] = Field(
+        default_factory=dict,
+        description="Name -> the keys of a notifier; `use` says which one, where the name does not. See "
+        "[Notifiers](stages.md#notifiers).",
+    )
+    server: Annotated[str, AfterValidator(_server)] | None = Field(
+        default=None,
+        description="Where `headrace serve` answers, as http://127.0.0.1:8080. Whether it does, and with the "
+        "champion, is looked at by the loop and shown by `headrace status`.",
     )
 
     @model_validator(mode="after")

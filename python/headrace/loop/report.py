@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from headrace.loop.clock import moment
+from headrace.loop.mailbox import Mailbox, mailboxes
 from headrace.loop.policy import WEEK
-from headrace.loop.state import fold
+from headrace.loop.state import NOT_NOTIFIED, NOTIFIED, NOTIFYING, fold
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,6 +18,8 @@ if TYPE_CHECKING:
     from headrace.store.loops import LogEntry, Loops
 
 _BEHIND = 60.0
+POSTAL = frozenset({NOTIFYING, NOTIFIED, NOT_NOTIFIED})
+"""Entries that say what became of news, and nothing else."""
 
 
 def sentence(entry: LogEntry) -> str:
@@ -50,7 +54,73 @@ def sentence(entry: LogEntry) -> str:
             return f"from version {body['from']} to {body['to']}: {body['why']}"
         case "ended":
             return f"{body['outcome']}: {body['why']}"
+        case "resolved":
+            return f"{body['trigger']}: {body['error']}"
+        case "notifying":
+            return f"{body['notifier']}, of what follows entry {body['after']}"
+        case "notified":
+            remark = f": {body['remark']}" if body.get("remark") else ""
+            return f"{body['notifier']} of {body['event']}, entry {body['of']}{remark}"
+        case "not notified":
+            again = f"again after {moment(body['until']):%Y-%m-%d %H:%M} UTC" if body["until"] else "given up"
+            return f"{body['notifier']} of {body['event']}, entry {body['of']}: {body['error']} ({again})"
     return ""
+
+
+def incidents(entries: Sequence[LogEntry], *, open_only: bool = False) -> list[dict[str, Any]]:
+    """What went wrong, oldest first: `since` and `until` (None: it is not over) in seconds since the epoch.
+
+    A problem lasts until the loop writes that it is over; a run that failed, until another one ends otherwise.
+    """
+    found: list[dict[str, Any]] = []
+    opened: dict[str, dict[str, Any]] = {}
+
+    def close(key: str, entry: LogEntry) -> None:
+        if key in opened:
+            opened.pop(key).update(until=entry.at, closed_by=entry.seq)
+
+    def open_(key: str, entry: LogEntry, what: str, said: str) -> None:
+        if key not in opened:
+            one = {"seq": entry.seq, "what": what, "said": said, "since": entry.at, "until": None, "closed_by": None}
+            opened[key] = one
+            found.append(one)
+
+    for entry in entries:
+        body = entry.body
+        match entry.kind:
+            case "problem":
+                open_(f"problem {body['key']}", entry, str(body["trigger"]), str(body["error"]))
+            case "resolved":
+                close(f"problem {body['key']}", entry)
+            case "ended" if body["outcome"] == "failed":
+                close("run", entry)
+                open_("run", entry, "run", f"cycle {body['cycle']} failed: {body['why']}")
+            case "trained" if body["status"] == "succeeded" and body["version"] is not None:
+                close("run", entry)
+            case "not notified":
+                open_(f"notifier {body['notifier']}", entry, f"notifier {body['notifier']}", str(body["error"]))
+            case "notified":
+                close(f"notifier {body['notifier']}", entry)
+    return [one for one in found if one["until"] is None] if open_only else found
+
+
+def notifiers_of(entries: Sequence[LogEntry], policy: LoopPolicy) -> list[dict[str, Any]]:
+    """Each notifier of the policy: what is to be sent again, when, what was given up, and the last error."""
+    boxes = mailboxes(entries)
+    found = []
+    for name, table in sorted(policy.notify.items()):
+        box = boxes.get(name, Mailbox(0))
+        found.append(
+            {
+                "name": name,
+                "use": str(table.get("use", name)),
+                "waiting": len(box.failed),
+                "again_at": box.until(),
+                "given_up": box.given_up,
+                "last_error": box.last_error,
+            }
+        )
+    return found
 
 
 def entry_document(entry: LogEntry) -> dict[str, Any]:
@@ -87,13 +157,15 @@ def status_of(
         "asked_for": [reason for _, reason in state.requests],
         "held": dict(state.held) if state.held else None,
         "problems": sorted(state.problems),
+        "incidents": incidents(entries, open_only=True),
+        "notifiers": notifiers_of(entries, policy),
         "budget": policy.budget,
         "budget_left": max(policy.budget - used, 0),
         "cooldown_until": _cooldown(state, policy, now),
         "clock_behind": clock if clock > _BEHIND else None,
         "triggers": sorted(policy.triggers),
         "entries": len(entries),
-        "last": [entry_document(entry) for entry in entries[-last:]],
+        "last": [entry_document(entry) for entry in [e for e in entries if e.kind not in POSTAL][-last:]],
     }
 
 

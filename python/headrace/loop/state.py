@@ -18,6 +18,13 @@ HELD, PROBLEM, DECIDED, TRAINED = "held", "problem", "decided", "trained"
 WAITING, PROMOTING, PROMOTED = "waiting", "promoting", "promoted"
 ROLLING_BACK, ROLLED_BACK, ENDED = "rolling back", "rolled back", "ended"
 
+RESOLVED = "resolved"
+"""That what a problem said is over; the body has its `key`."""
+NOTIFYING, NOTIFIED, NOT_NOTIFIED = "notifying", "notified", "not notified"
+"""What became of news: see `headrace.loop.post`."""
+_ASIDE = frozenset({HELD, NOTIFYING, NOTIFIED, NOT_NOTIFIED, PROBLEM, RESOLVED})
+"""What changes nothing of what is held back."""
+
 UNPROVOKED = frozenset({"first", "follow-up", "manual"})
 """Reasons of a run that say nothing of a change of the world."""
 PERSONS = frozenset({REQUESTED, PAUSED, RESUMED, APPROVED, REJECTED})
@@ -41,6 +48,16 @@ class Cycle:
     def version(self) -> int | None:
         """The version that came of it."""
         return self.trained.get("version")
+
+
+@dataclass(frozen=True)
+class Incident:
+    """What went wrong and is not over: since which entry and when, whose it is, and what it said."""
+
+    seq: int
+    at: float
+    what: str
+    said: str
 
 
 @dataclass(frozen=True)
@@ -68,8 +85,8 @@ class State:
     """When a version was promoted because something fired, if no run was decided since."""
     held: Mapping[str, Any] | None = None
     """The body of the last entry, where that says that nothing is done."""
-    problems: frozenset[str] = frozenset()
-    """What went wrong since the last decision, as texts."""
+    problems: Mapping[str, Incident] = field(default_factory=dict)
+    """What went wrong and is not over, by its key."""
 
 
 def fold(entries: Iterable[LogEntry], state: State | None = None) -> State:
@@ -83,7 +100,7 @@ def fold(entries: Iterable[LogEntry], state: State | None = None) -> State:
 def _after(state: State, entry: LogEntry) -> State:
     body = entry.body
     state = replace(state, seq=entry.seq, last_at=max(state.last_at, entry.at))
-    if entry.kind != HELD:
+    if entry.kind not in _ASIDE:
         state = replace(state, held=None)
     match entry.kind:
         case "begun":
@@ -101,7 +118,10 @@ def _after(state: State, entry: LogEntry) -> State:
         case "held":
             return replace(state, held=body)
         case "problem":
-            return replace(state, problems=state.problems | {str(body["key"])})
+            found = Incident(entry.seq, entry.at, str(body["trigger"]), str(body["error"]))
+            return replace(state, problems={**state.problems, str(body["key"]): found})
+        case "resolved":
+            return replace(state, problems={k: v for k, v in state.problems.items() if k != body["key"]})
         case "decided":
             taken = set(body["requests"])
             return replace(
@@ -114,7 +134,6 @@ def _after(state: State, entry: LogEntry) -> State:
                 last_data=body["data"],
                 resting_from=entry.at,
                 changed_at=None,
-                problems=frozenset(),
             )
     return _in_cycle(state, entry)
 

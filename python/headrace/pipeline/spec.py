@@ -328,3 +328,19 @@ def _merged(base: Mapping[str, Any], patch: Mapping[str, Any]) -> dict[str, Any]
         old = result.get(key)
         result[key] = _merged(old, value) if isinstance(old, Mapping) and isinstance(value, Mapping) else value
     return result
+
+
+def recorded(document: Mapping[str, Any]) -> dict[str, Any]:
+    """The document as it may be written down: of notifiers (`[loop.notify]`) only what can be no secret."""
+    loop = document.get("loop")
+    notify = loop.get("notify") if isinstance(loop, Mapping) else None
+    if not isinstance(loop, Mapping) or notify is None:
+        return dict(document)
+    named = notify.items() if isinstance(notify, Mapping) else ()
+    return {**document, "loop": {**loop, "notify": {name: _shown(keys) for name, keys in named}}}
+
+
+def _shown(keys: Any) -> dict[str, Any]:
+    shown = ("use", "events", "timeout")
+    items = keys.items() if isinstance(keys, Mapping) else ()
+    return {key: value if key in shown else "(not shown)" for key, value in items}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+import math
 import os
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -28,8 +29,10 @@ if TYPE_CHECKING:
     from headrace.loop.clock import Clock
     from headrace.loop.live import LiveSource
     from headrace.loop.policy import Columns, LoopPolicy
+    from headrace.loop.post import Post
     from headrace.pipeline.graph import Node
     from headrace.project import Project
+    from headrace.project.health import Health
     from headrace.project.project import Run
     from headrace.store.loops import LogEntry, LoopLease
 
@@ -95,12 +98,27 @@ def lease_of(project: Project, *, wait: threading.Event | None = None) -> Iterat
             lease.release()
 
 
-def keep_going(controller: Controller, stop: threading.Event) -> None:
-    """Look, act, sleep until something is due, until `stop` is set."""
+def once(controller: Controller, post: Post, health: Health) -> None:
+    """Look, act, and tell."""
+    post.begin()
+    try:
+        health.look()
+        controller.once()
+    finally:
+        post.deliver()
+
+
+def keep_going(controller: Controller, post: Post, health: Health, stop: threading.Event) -> None:
+    """Look, act, tell, sleep until something is due, until `stop` is set."""
+    post.begin()
     while not stop.is_set():
-        controller.look()
-        wait = min(controller.policy.every, max(controller.due() - controller.clock.now(), 0.0))
-        stop.wait(max(wait, 1.0))
+        try:
+            health.look()
+            controller.look()
+        finally:
+            post.deliver()
+        due, now = min(controller.due(), post.due() or math.inf), controller.clock.now()
+        stop.wait(max(min(controller.policy.every, max(due - now, 0.0)), 1.0))
 
 
 def triggers_of(project: Project, policy: LoopPolicy) -> dict[str, Any]:
@@ -325,9 +343,11 @@ def status_document(project: Project) -> dict[str, Any]:
     import time
 
     from headrace.loop.report import status_of
+    from headrace.project.health import ailing
 
-    store = project.store_to_read
+    store, policy = project.store_to_read, read_policy(project.spec)
     model = ProjectWorkshop(project).model
-    return status_of(
-        project.spec.name, model, read_policy(project.spec), store.loops, project.registry, now=time.time()
-    )
+    found = status_of(project.spec.name, model, policy, store.loops, project.registry, now=time.time())
+    why = None if policy.server is None else ailing(policy.server, model, found["champion"])
+    server = None if policy.server is None else {"url": policy.server, "ok": why is None, "why": why}
+    return {**found, "server": server}

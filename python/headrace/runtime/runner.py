@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import CacheUnavailableError, CancelledError, FencedError, HeadraceError, StageError, StoreError
 from headrace.pipeline.keys import Fingerprint, canonical, differences
+from headrace.pipeline.spec import recorded
 from headrace.runtime.call import StageCall, execute, load_artifact
 from headrace.runtime.context import Context, Event
 from headrace.runtime.process import execute_in_process
@@ -92,7 +93,7 @@ class Runner:
         for name in force:
             spec.stage(name)
         handle = self.store.runs.create(
-            project=spec.name, trigger=trigger, spec=dict(spec.document), provenance=dict(provenance or {})
+            project=spec.name, trigger=trigger, spec=recorded(spec.document), provenance=dict(provenance or {})
         )
         self.registry.set_run(handle.id)
         run = _Run(self, handle, frozenset(force), _threads_each(self.threads, self.jobs))
