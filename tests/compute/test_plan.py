@@ -472,9 +472,7 @@ def test_declared_casts():
         {"n": [1, 2, 3], "x": [0.5, 1.0, 2.0], "t": [dt.datetime(2024, 1, i) for i in (1, 2, 9)], "y": labels(3)}
     )
     plan = fit(frame)
-    whole = frame.with_columns(
-        n=pl.Series([1.0, None, 3.0]), x=pl.Series([1, 2, 3]), t=frame["t"].dt.date(), extra=pl.lit(1)
-    )
+    whole = frame.with_columns(n=pl.Series([1.0, None, 3.0]), x=pl.Series([1, 2, 3]), t=frame["t"].dt.date())
     got = plan.transform(whole)
     assert got["n"].to_list()[::2] == [1, 3]
     assert math.isnan(got["n"][1])

@@ -102,7 +102,7 @@ class Predictor:
 
     def scores(self, frame: SupportsArrowStream) -> npt.NDArray[np.float64]:
         """Probabilities [rows, classes], or for regression predictions [rows], as float64."""
-        return self.scores_of(self.plan.matrix(as_frame(frame)))
+        return self.scores_of(self.plan.matrix(as_frame(frame), extra_columns="ignore"))
 
     def scores_of(self, features: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """The same from the plan's outputs: float32 [rows, features]."""

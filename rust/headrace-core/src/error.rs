@@ -53,6 +53,10 @@ pub enum Error {
     TooManyValues {
         /// How many there were when it was noticed.
         values: usize,
+        /// Name of the column, if one alone has so many.
+        column: Option<String>,
+        /// Number of the row, from 0, up to which there are so many.
+        row: Option<usize>,
     },
 
     /// A column of texts was expected.
@@ -118,6 +122,13 @@ pub enum Error {
         column: String,
         /// The nearest names that are there.
         hint: String,
+    },
+
+    /// A column that a feature plan neither reads nor saw when it was fitted.
+    #[error("the frame has the column '{}', which the feature plan neither reads nor saw in training", column.escape_debug())]
+    ExtraColumn {
+        /// Name of the column.
+        column: String,
     },
 
     /// A column is there twice.
@@ -233,6 +244,15 @@ impl Error {
         matches!(self, Self::Profile(Problem::Bytes { .. } | Problem::Newer { .. }))
     }
 
+    /// The same with the row in which the values became too many.
+    #[must_use]
+    pub(crate) fn in_row(self, number: usize) -> Self {
+        match self {
+            Self::TooManyValues { values, column, .. } => Self::TooManyValues { values, column, row: Some(number) },
+            other => other,
+        }
+    }
+
     /// Where it happened, if that is known: `column 'age'`.
     #[must_use]
     pub fn place(&self) -> Option<String> {
@@ -241,6 +261,7 @@ impl Error {
             | Self::DamagedColumn { column, .. }
             | Self::NotText { column, .. }
             | Self::MissingColumn { column, .. }
+            | Self::ExtraColumn { column }
             | Self::ColumnTwice { column }
             | Self::WrongType { column, row: None, .. } => Some(column_place(column)),
             Self::NotUtf8 { column: Some(column), row, .. }
@@ -248,7 +269,12 @@ impl Error {
             | Self::NotWhole { column, row, .. }
             | Self::BeyondCalendar { column, row, .. }
             | Self::DamagedRow { column, row, .. } => Some(format!("{}, row {row}", column_place(column))),
-            Self::NotUtf8 { column: None, row, .. } => Some(format!("row {row}")),
+            Self::TooManyValues { column: Some(column), row: Some(row), .. } => {
+                Some(format!("{}, row {row}", column_place(column)))
+            }
+            Self::NotUtf8 { column: None, row, .. } | Self::TooManyValues { column: None, row: Some(row), .. } => {
+                Some(format!("row {row}"))
+            }
             Self::InvalidPlan { .. } | Self::OldPlan { .. } | Self::NewerPlan { .. } => Some("feature plan".to_owned()),
             Self::Detector(problem) => problem.place(),
             Self::Profile(problem) => problem.place(),
@@ -256,7 +282,7 @@ impl Error {
             Self::Hasher(problem) => problem.place(),
             Self::SchemaMismatch { .. }
             | Self::Producer(_)
-            | Self::TooManyValues { .. }
+            | Self::TooManyValues { row: None, .. }
             | Self::TextOption { .. }
             | Self::BadRow { .. }
             | Self::TooWide { .. }
@@ -290,6 +316,9 @@ impl Error {
             Self::OldPlan { .. } => Some("Fit it again."),
             Self::NewerPlan { .. } => Some("Upgrade headrace."),
             Self::MissingColumn { hint, .. } => Some(hint),
+            Self::ExtraColumn { .. } => {
+                Some("Leave it out, say extra_columns=\"ignore\", or fit the plan again with it.")
+            }
             Self::ColumnTwice { .. } => Some("Rename or drop one of them."),
             Self::WrongType { .. } => Some("Read or cast the column with the type that it had in training."),
             Self::NotWhole { .. } => {

@@ -6,7 +6,8 @@
 //! within the declared casts, nor on the number of threads. What each step computes stands in
 //! `python/headrace/compute/plan/document.py`.
 //!
-//! - `json`, `document`, `program`: from text to what is executed, and whatever is wrong with it.
+//! - `json`, `document`, `program`: from text to what is executed, and whatever is wrong with it. `known`: columns that it
+//!   never saw.
 //! - `types`, `read`, `column`: Arrow arrays as typed columns; the declared casts.
 //! - `number`, `keys`, `vocabulary`, `clock`, `zone`: what the steps compute.
 //! - `run`: blocks, threads, and the shapes of the result. `row`, `iso`: one row of JSON; `table`: rows of JSON as columns.
@@ -17,6 +18,7 @@ mod document;
 mod iso;
 mod json;
 mod keys;
+mod known;
 mod nearest;
 mod number;
 mod program;
@@ -40,6 +42,7 @@ pub use types::{UNREADABLE, WIDE_INTEGER};
 use crate::error::{Error, Result};
 use crate::sparse::Csr;
 use document::Document;
+use known::Known;
 use program::Program;
 
 /// A feature plan, checked and ready.
@@ -47,6 +50,7 @@ use program::Program;
 pub struct Plan {
     program: Program,
     names: HashMap<Box<str>, usize>,
+    known: Known,
     fingerprint: String,
 }
 
@@ -71,7 +75,7 @@ impl Plan {
             return Err(json::invalid("its content does not have the fingerprint that it states"));
         }
         let names = row::names(&program);
-        Ok(Self { program, names, fingerprint })
+        Ok(Self { program, names, known: Known::of(&document), fingerprint })
     }
 
     /// Names of the outputs, in order.
@@ -84,6 +88,19 @@ impl Plan {
     #[must_use]
     pub fn fingerprint(&self) -> &str {
         &self.fingerprint
+    }
+
+    /// Refuses columns that the plan neither reads nor saw when it was fitted: who sends them means something by them that
+    /// the plan does not. [`Plan::matrix`] and [`Plan::row`] by themselves read past them, as a server does. A plan of
+    /// before it was written down which columns were there refuses nothing, nor is anything said of extra columns where one
+    /// that is read is not there.
+    pub fn check_columns(&self, names: &[&str]) -> Result<()> {
+        self.known.check(names)
+    }
+
+    /// The same for the keys of a row as [`Plan::row`] takes it.
+    pub fn check_keys(&self, json: &[u8]) -> Result<()> {
+        self.known.check_row(json)
     }
 
     /// All the outputs of a frame as float32, rows in the order of the frame; every NaN is 0x7fc00000.

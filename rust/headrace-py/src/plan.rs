@@ -3,10 +3,12 @@
 use std::sync::{Mutex, PoisonError};
 
 use arrow_array::RecordBatch;
+use arrow_schema::Schema;
 use headrace_core::plan::{Order, Scratch, fingerprint};
 use headrace_core::{Error, plan};
 use numpy::{PyArray1, PyArray2, PyArrayMethods as _, npyffi::NPY_ORDER};
 use pyo3::prelude::*;
+use pyo3::types::PyList;
 
 use crate::array::{self, CsrArrays};
 use crate::error::{data_error, raise};
@@ -39,13 +41,21 @@ impl Plan {
         self.plan.fingerprint()
     }
 
-    #[pyo3(signature = (frame, *, order = "C", threads = None))]
+    /// `DataError` for the first of these names that the plan neither reads nor saw in training.
+    fn check_columns(&self, names: &Bound<'_, PyList>) -> PyResult<()> {
+        let owned: Vec<String> = names.extract()?;
+        let views: Vec<&str> = owned.iter().map(String::as_str).collect();
+        self.plan.check_columns(&views).map_err(|error| raise(names.py(), &error))
+    }
+
+    #[pyo3(signature = (frame, *, order = "C", threads = None, strict = false))]
     fn matrix<'py>(
         &self,
         py: Python<'py>,
         frame: &Bound<'py, PyAny>,
         order: &str,
         threads: Option<i64>,
+        strict: bool,
     ) -> PyResult<Bound<'py, PyArray2<f32>>> {
         let (order, layout) = match order {
             "C" => (Order::RowMajor, NPY_ORDER::NPY_CORDER),
@@ -55,6 +65,9 @@ impl Plan {
         let threads = count_threads(py, threads)?;
         let batches = frame::open_for_plan(frame)?;
         let schema = batches.schema();
+        if strict {
+            self.known(&schema).map_err(|error| raise(py, &error))?;
+        }
         let made = py.detach(|| {
             let batches: Vec<_> = batches.collect::<Result<_, _>>().map_err(Error::Producer)?;
             let rows = batches.iter().map(RecordBatch::num_rows).sum::<usize>();
@@ -64,16 +77,20 @@ impl Plan {
         array::vector(py, values)?.reshape_with_order([rows, self.plan.outputs().len()], layout)
     }
 
-    #[pyo3(signature = (frame, *, threads = None))]
+    #[pyo3(signature = (frame, *, threads = None, strict = false))]
     fn sparse<'py>(
         &self,
         py: Python<'py>,
         frame: &Bound<'py, PyAny>,
         threads: Option<i64>,
+        strict: bool,
     ) -> PyResult<CsrArrays<'py, f32>> {
         let threads = count_threads(py, threads)?;
         let batches = frame::open_for_plan(frame)?;
         let schema = batches.schema();
+        if strict {
+            self.known(&schema).map_err(|error| raise(py, &error))?;
+        }
         let made = py.detach(|| {
             let batches: Vec<_> = batches.collect::<Result<_, _>>().map_err(Error::Producer)?;
             self.plan.sparse(&schema, &batches, threads)
@@ -81,7 +98,11 @@ impl Plan {
         array::csr(py, made.map_err(|error| raise(py, &error))?)
     }
 
-    fn row<'py>(&self, py: Python<'py>, json: &[u8]) -> PyResult<Bound<'py, PyArray1<f32>>> {
+    #[pyo3(signature = (json, *, strict = false))]
+    fn row<'py>(&self, py: Python<'py>, json: &[u8], strict: bool) -> PyResult<Bound<'py, PyArray1<f32>>> {
+        if strict {
+            self.plan.check_keys(json).map_err(|error| raise(py, &error))?;
+        }
         let mut scratch = self.kept().take().unwrap_or_else(|| self.plan.scratch());
         let mut out = Vec::new();
         let done = self.plan.row(json, &mut scratch, &mut out);
@@ -92,6 +113,11 @@ impl Plan {
 }
 
 impl Plan {
+    fn known(&self, schema: &Schema) -> Result<(), Error> {
+        let names: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+        self.plan.check_columns(&names)
+    }
+
     fn kept(&self) -> std::sync::MutexGuard<'_, Option<Scratch>> {
         // There is nothing half done in it: it is taken out and put back whole.
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner)

@@ -172,7 +172,7 @@ class HoldoutEvaluation:
                 made.setdefault(column, []).append(position)
         found = permutation_importance(
             predictor.scores_of,
-            predictor.plan.matrix(some.frame),
+            predictor.plan.matrix(some.frame, extra_columns="ignore"),
             some.scored,
             {column: made[column] for column in columns},
             primary=rows.primary,

@@ -27,7 +27,8 @@ def package_files(
     gate said is not in the package, since the same model may meet another champion; the alias's history refers to it.
     """
     plan, model = predictor.plan, predictor.model
-    plan.transform(rows.head(1))  # says which column is missing or of another type
+    # Says which column is missing or of another type; more than it reads is no matter, as when the model predicts.
+    plan.transform(rows.head(1), extra_columns="ignore")
     chosen = telling_rows(rows, list(plan.inputs), golden_rows)
     golden = predictor.golden_rows(chosen, n=chosen.height)
     measured = {

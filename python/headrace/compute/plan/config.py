@@ -74,6 +74,7 @@ _SCALE = Field(
 )
 _SIZE = Field(
     default=None,
+    strict=True,
     ge=1,
     le=MOST_BUCKETS,
     description="Outputs of hash (default 16) and of text (default 256), or buckets of bucket (default 1024).",

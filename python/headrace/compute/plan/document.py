@@ -1,8 +1,9 @@
 r"""What a feature plan is: a JSON document. These classes are its schema, format 2.
 
-Whoever executes a plan needs `inputs`, `transforms`, `steps` and `target`; `choices` and `config` tell a person how it
-came about. The fingerprint is the SHA-256 of the executable part as canonical JSON (keys sorted, no spaces, only the
-escapes that JSON requires, numbers as ECMAScript writes them), so two plans with the same one give the same numbers.
+Whoever executes a plan needs `inputs`, `transforms`, `steps` and `target`; `unread` says which other columns are no
+surprise; `choices` and `config` tell a person how it came about. The fingerprint is the SHA-256 of the executable part
+as canonical JSON (keys sorted, no spaces, only the escapes that JSON requires, numbers as ECMAScript writes them), so
+two plans with the same one give the same numbers.
 
 `transforms` are executed first, in order, in Python: each reads columns (of the frame, or given by one before it) and
 gives columns, which steps read as if they were inputs. A plan that has none is executed by Rust alone.
@@ -371,13 +372,18 @@ class Choice(_Part):
 
 
 class PlanDocument(_Part):
-    """A whole plan."""
+    """A whole plan.
+
+    `unread`: the columns that the training rows had and that are not read; null in a plan that does not say. A column
+    that is neither read nor among them is new, and refused where extra columns are.
+    """
 
     format: Literal[2]
     inputs: tuple[Column, ...]
     transforms: tuple[Transform, ...] = ()
     steps: tuple[Step, ...]
     target: Target
+    unread: tuple[str, ...] | None = None
     choices: tuple[Choice, ...] = ()
     config: dict[str, Any] = Field(default_factory=dict)
     fingerprint: str

@@ -17,23 +17,30 @@ if TYPE_CHECKING:
 def compile_plan(plan: PlanDocument) -> _core.Plan:
     """A plan ready to be executed: everything that is looked up is built once.
 
-    `matrix(frame, order="C", threads=None)`: all outputs of a frame (anything with `__arrow_c_stream__`; columns beyond
-    the plan's are ignored) as float32 [rows, outputs], row-major or (`"F"`) column-major, rows in the order of the
-    frame, every NaN 0x7fc00000. `sparse(frame, threads=None)`: the same as `(data, indices, indptr)` of scipy's CSR,
-    zeros left out and NaN kept. `row(json)`: the outputs of one JSON object with a value a column. A row's bits depend
-    on nothing but the row: not on other rows, nor on how a frame is chunked, nor on the number of threads. The
-    interpreter is released meanwhile.
+    `matrix(frame, order="C", threads=None)`: all outputs of a frame (anything with `__arrow_c_stream__`) as float32
+    [rows, outputs], row-major or (`"F"`) column-major, rows in the order of the frame, every NaN 0x7fc00000.
+    `sparse(frame, threads=None)`: the same as `(data, indices, indptr)` of scipy's CSR, zeros left out and NaN kept.
+    `row(json)`: the outputs of one JSON object with a value a column. A row's bits depend on nothing but the row: not
+    on other rows, nor on how a frame is chunked, nor on the number of threads. The interpreter is released meanwhile.
+    Columns beyond the plan's are ignored, but with `strict=True` those that training did not have are refused, as
+    `check_columns(names)` does for names alone.
 
     Raises
     ------
     ModelFormatError
         The document is not valid.
     DataError
-        From its methods: a column is missing or of a type that is neither the plan's nor a declared cast of it (see
-        `headrace.compute.plan.read`), or its buffers are damaged; with the column and the first such row.
+        From its methods: a column is missing, extra (where `strict`) or of a type that is neither the plan's nor a
+        declared cast of it (see `headrace.compute.plan.read`), or its buffers are damaged; with the column and the
+        first such row.
 
     """
     return _core.Plan(json.dumps(plan.as_json(), allow_nan=False))
+
+
+def is_pandas(frame: object) -> bool:
+    """Whether the frame is one of pandas, whose index becomes a column on the way to Arrow."""
+    return type(frame).__module__.partition(".")[0] == "pandas"
 
 
 def exportable(frame: SupportsArrowStream, inputs: Sequence[str]) -> SupportsArrowStream:
@@ -44,7 +51,7 @@ def exportable(frame: SupportsArrowStream, inputs: Sequence[str]) -> SupportsArr
     """
     library = type(frame).__module__.partition(".")[0]
     columns = list(getattr(frame, "columns", ()))
-    if library == "pandas" and 0 < len(inputs) < len(columns) and set(inputs) <= set(columns):
+    if is_pandas(frame) and 0 < len(inputs) < len(columns) and set(inputs) <= set(columns):
         return frame[list(inputs)]  # type: ignore[index, no-any-return]  # a DataFrame, as its columns say
     if library == "polars" and any("\0" in name for name in columns):
         renamed = {name: name.replace("\0", "\ufffe") for name in columns if "\0" in name}

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import html
-from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from headrace.compute.plan.config import FeatureConfig, parse_config
 from headrace.compute.plan.document import TABLES, PlanDocument, parse_document
 from headrace.compute.plan.encoding import cross_fitted, fold_of_rows
-from headrace.compute.plan.execute import compile_plan, exportable
+from headrace.compute.plan.execute import compile_plan, exportable, is_pandas
 from headrace.compute.plan.fit import Fitted, fit
 from headrace.compute.plan.read import as_frame, column_of
 from headrace.compute.plan.skew import explain, row_json
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
     )
 
     Row: TypeAlias = Mapping[str, Any] | str | bytes | SupportsArrowStream
+
+ExtraColumns: TypeAlias = Literal["error", "ignore"]
 
 
 class FeaturePlan:
@@ -244,8 +246,16 @@ class FeaturePlan:
 
     # --- what it does --------------------------------------------------------------------------------------------
 
-    def transform(self, frame: SupportsArrowStream) -> pl.DataFrame:
+    def transform(self, frame: SupportsArrowStream, *, extra_columns: ExtraColumns = "error") -> pl.DataFrame:
         """Rows as the model takes them.
+
+        Parameters
+        ----------
+        frame
+            With the columns that the plan reads (`inputs`). Others that training had (the target, identifiers) may be
+            there or not.
+        extra_columns
+            What becomes of a column that the plan neither reads nor saw in training: `"error"`, or `"ignore"`.
 
         Returns
         -------
@@ -255,28 +265,35 @@ class FeaturePlan:
         Raises
         ------
         DataError
-            A column is missing or has a wrong type; names the column and the first row. Other columns are ignored.
+            A column is missing, extra or has a wrong type; names the column and the first row.
 
         """
         import polars as pl
 
-        out = self._compiled.matrix(self._prepared(frame), order="F")
+        made, strict = self._prepared(frame, extra_columns)
+        out = self._compiled.matrix(made, order="F", strict=strict)
         # A dict, because a list of series would rename a column whose name is empty.
         return pl.DataFrame({name: out[:, index] for index, name in enumerate(self.outputs)})
 
-    def matrix(self, frame: SupportsArrowStream) -> npt.NDArray[np.float32]:
+    def matrix(self, frame: SupportsArrowStream, *, extra_columns: ExtraColumns = "error") -> npt.NDArray[np.float32]:
         """What `transform` gives, as float32 [rows, outputs], row-major."""
-        return self._compiled.matrix(self._prepared(frame))
+        made, strict = self._prepared(frame, extra_columns)
+        return self._compiled.matrix(made, strict=strict)
 
-    def sparse(self, frame: SupportsArrowStream) -> Any:
+    def sparse(self, frame: SupportsArrowStream, *, extra_columns: ExtraColumns = "error") -> Any:
         """What `transform` gives, as scipy's CSR of float32 [rows, outputs]: zeros are left out, NaN is kept."""
-        return csr(self._compiled.sparse(self._prepared(frame)), len(self.outputs))
+        made, strict = self._prepared(frame, extra_columns)
+        return csr(self._compiled.sparse(made, strict=strict), len(self.outputs))
 
-    def row(self, row: Mapping[str, Any] | str | bytes) -> npt.NDArray[np.float32]:
+    def row(
+        self, row: Mapping[str, Any] | str | bytes, *, extra_columns: ExtraColumns = "error"
+    ) -> npt.NDArray[np.float32]:
         """One row as the model takes it, float32 [outputs]: the bits that the row has in a frame.
 
-        `row` is a JSON object (dates and times as ISO 8601, durations in seconds), or a mapping of Python values.
+        `row` is a JSON object (dates and times as ISO 8601, durations in seconds), or a mapping of Python values;
+        `extra_columns` is about its keys, as for `transform`.
         """
+        strict = _refuses(extra_columns)
         if self._plan.transforms:
             raise ConfigError(
                 f"it needs columns that only Python computes ({self._plan.transforms[0].use}), so it takes frames",
@@ -285,10 +302,11 @@ class FeaturePlan:
             )
         if isinstance(row, str):
             row = row.encode()
-        return self._compiled.row(row if isinstance(row, bytes) else row_json(row))
+        return self._compiled.row(row if isinstance(row, bytes) else row_json(row), strict=strict)
 
-    def _prepared(self, frame: SupportsArrowStream) -> SupportsArrowStream:
-        """The frame with the columns that Python gives."""
+    def _prepared(self, frame: SupportsArrowStream, extra_columns: ExtraColumns) -> tuple[SupportsArrowStream, bool]:
+        """The frame with the columns that Python gives, and whether its columns are still to be looked at."""
+        strict = _refuses(extra_columns)
         made = self._plan.transforms
         if len(self._bound) != len(made):
             raise ConfigError(
@@ -297,10 +315,14 @@ class FeaturePlan:
                 place="feature plan",
                 hint="Predict through the project (`headrace.Project(...).predict`), or call `plan.bind(...)` first.",
             )
+        if strict and is_pandas(frame):
+            # By its own names: as an Arrow frame its index would be a column too, and some of the columns left out.
+            self._compiled.check_columns([str(name) for name in getattr(frame, "columns", ())])
+            strict = False
         if made:
             frame = with_columns_given(as_frame(frame), made, self._bound)
         given = (column.name for about in made for column in about.gives)
-        return exportable(frame, [*self.inputs, *given])
+        return exportable(frame, [*self.inputs, *given]), strict
 
     def explain_skew(self, training_row: Row, serving_row: Row) -> Skew:
         """Why two rows that should be the same are not the same to the plan: which column, how, and what it changes.
@@ -374,6 +396,12 @@ class FeaturePlan:
         )
         head = "<tr><th>column</th><th>becomes</th><th>features</th><th>why</th></tr>"
         return f"<p>{html.escape(repr(self))}</p><table><thead>{head}</thead><tbody>{rows}</tbody></table>"
+
+
+def _refuses(extra_columns: ExtraColumns) -> bool:
+    if extra_columns not in ("error", "ignore"):
+        raise ConfigError(f"extra_columns is {extra_columns!r}, expected 'error' or 'ignore'", place="feature plan")
+    return extra_columns == "error"
 
 
 def _fitted(

@@ -115,13 +115,16 @@ def fit(
         _refuse_nothing(frame, choices)
     _check_number(steps)
     read = {name for step in steps for name in step.reads}
+    inputs = raw_inputs(
+        (about_column(series.name, series) for series in frame.get_columns() if series.name in read), transforms
+    )
+    known = {column.name for column in inputs} | {column.name for about in transforms for column in about.gives}
     plan = PlanDocument.make(
-        inputs=raw_inputs(
-            (about_column(series.name, series) for series in frame.get_columns() if series.name in read), transforms
-        ),
+        inputs=inputs,
         transforms=tuple(transforms),
         steps=tuple(steps),
         target=label,
+        unread=tuple(name for name in frame.columns if name not in known),
         choices=tuple(choices),
         config=settings.given(),
     )

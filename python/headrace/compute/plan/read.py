@@ -45,7 +45,25 @@ def as_frame(frame: Any) -> pl.DataFrame:
     try:
         return pl.DataFrame(frame)
     except pl.exceptions.PolarsError as error:
-        raise DataError(f"the frame cannot be read: {error}") from error
+        name = _unreadable(frame)
+        raise DataError(
+            f"the frame cannot be read: {error}",
+            place=None if name is None else f"column {name!r}",
+            hint="Leave the column out, or cast it to a type that polars knows.",
+        ) from error
+
+
+def _unreadable(frame: Any) -> str | None:
+    """The column that cannot be read, of a frame of pyarrow."""
+    import polars as pl
+
+    names = getattr(frame, "column_names", ())
+    for position, name in enumerate(names):
+        try:
+            pl.DataFrame(frame.select([position]))
+        except pl.exceptions.PolarsError:
+            return str(name)
+    return None
 
 
 def column_of(frame: pl.DataFrame, name: str) -> pl.Series:

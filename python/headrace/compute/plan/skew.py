@@ -22,7 +22,7 @@ from headrace.compute.plan.keys import key_text
 from headrace.compute.plan.nearest import did_you_mean
 from headrace.compute.plan.read import as_frame, read_column
 from headrace.compute.plan.types import family, polars_type, time_zone
-from headrace.errors import DataError
+from headrace.errors import DataError, DataTypeError
 from headrace.types import ColumnSkew, OutputSkew, Skew
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
     from headrace.types import SkewReason, SupportsArrowStream
 
 _ABSENT: Final = object()
+_LEAST: Final = -(2**63)
+_GREATEST: Final = 2**64 - 1
 
 
 def explain(
@@ -99,21 +101,60 @@ def _row(row: Mapping[str, Any] | str | bytes | SupportsArrowStream, which: str)
     return {name: frame.get_column(name) for name in frame.columns}
 
 
-def row_json(row: Mapping[str, Any]) -> bytes:
-    """Python values as the JSON object that a plan reads: NaN as null, dates as ISO 8601, durations in seconds."""
-    return json.dumps({name: _as_json(value, name) for name, value in row.items()}).encode()
+def row_json(row: Any) -> bytes:
+    """Python values as the JSON object that a plan reads: NaN as null, dates as ISO 8601, durations in seconds.
+
+    Raises
+    ------
+    DataError
+        A value that no row of JSON can hold; names its column.
+
+    """
+    if not isinstance(row, Mapping):
+        raise DataTypeError(
+            f"the row is of type {type(row).__name__}, expected a mapping or JSON", hint="Give a value for each column."
+        )
+    return json.dumps({str(name): _as_json(value, name) for name, value in row.items()}).encode()
 
 
-def _as_json(value: Any, name: str) -> Any:
+def _as_json(value: Any, name: object) -> Any:
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _as_unicode(value, name)
     if isinstance(value, float) and not math.isfinite(value):
         if math.isnan(value):
             return None
         raise DataError(f"holds {value}, which no JSON has", place=f"column {name!r}", hint="Use a frame of one row.")
+    if isinstance(value, int) and not _LEAST <= value <= _GREATEST:
+        raise DataError(
+            f"holds {_short(value)}, which is beyond 64 bits", place=f"column {name!r}", hint="Use a frame of one row."
+        )
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, dt.timedelta):
         return value.total_seconds()
-    return str(value) if isinstance(value, Decimal) else value
+    if isinstance(value, Decimal):
+        return str(value)
+    try:
+        json.dumps(value)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise DataTypeError(
+            f"holds {_short(value)} ({type(value).__name__}), which no row of JSON can hold",
+            place=f"column {name!r}",
+            hint="Give a number, a text, True or False, a date, a time or None; or a frame of one row.",
+        ) from error
+    return value
+
+
+def _as_unicode(text: str, name: object) -> str:
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise DataError(
+            f"holds {_short(text)}, which is no Unicode: {error.reason}", place=f"column {name!r}", hint="Fix the text."
+        ) from error
+    return text
 
 
 def _typed(value: Any, column: Column) -> pl.Series:

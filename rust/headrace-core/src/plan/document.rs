@@ -12,6 +12,10 @@ use crate::error::{Error, Result};
 /// The format that is read and written.
 pub(super) const FORMAT: u64 = 2;
 
+/// What a document may say. `choices` and `config` are for people.
+const KEYS: [&str; 9] =
+    ["format", "inputs", "transforms", "steps", "target", "unread", "choices", "config", "fingerprint"];
+
 /// The part of a document that is executed.
 #[derive(Debug)]
 pub(super) struct Document<'a> {
@@ -19,6 +23,8 @@ pub(super) struct Document<'a> {
     /// What Python gives before the steps are executed.
     pub(super) given: Vec<InputColumn>,
     pub(super) steps: Vec<Step<'a>>,
+    /// Columns of the training rows that are not read; plans of before 0030 do not say.
+    pub(super) unread: Option<Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -340,8 +346,7 @@ impl<'a> Document<'a> {
     pub(super) fn read(document: &'a Map<String, Value>) -> Result<Self> {
         check_format(document)?;
         for key in document.keys() {
-            let known = ["format", "inputs", "transforms", "steps", "target", "choices", "config", "fingerprint"];
-            if !known.contains(&key.as_str()) {
+            if !KEYS.contains(&key.as_str()) {
                 return Err(invalid(format!("{}: no such key is known", key.escape_debug())));
             }
         }
@@ -356,6 +361,7 @@ impl<'a> Document<'a> {
             inputs: list(document, "inputs", of_value)?,
             given: transforms.into_iter().flat_map(|transform| transform.gives).collect(),
             steps: list(document, "steps", step)?,
+            unread: names(document, "unread")?,
         })
     }
 }
@@ -412,6 +418,12 @@ fn list<'a, T>(
     let value = required(document, key)?;
     let items = value.as_array().ok_or_else(|| invalid(format!("{key}: expected an array, found {}", kind(value))))?;
     items.iter().enumerate().map(|(index, item)| read(&format!("{key}.{index}"), item)).collect()
+}
+
+/// Names, if the key is there and not null.
+fn names(document: &Map<String, Value>, key: &str) -> Result<Option<Vec<String>>> {
+    let value = document.get(key).unwrap_or(&Value::Null);
+    Option::<Vec<String>>::deserialize(value).map_err(|error| invalid(format!("{key}: {error}")))
 }
 
 fn object<'a>(place: &str, value: &'a Value) -> Result<&'a Map<String, Value>> {

@@ -94,8 +94,8 @@ pub(super) fn read<'a>(program: &Program, names: &HashMap<Box<str>, usize>, json
     ))
 }
 
-/// The keys of a row, for a hint.
-fn keys_of(json: &[u8]) -> Vec<String> {
+/// The keys of a row, sorted; none of what is no row.
+pub(super) fn keys_of(json: &[u8]) -> Vec<String> {
     serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(json)
         .map(|row| row.into_iter().map(|(key, _)| key).collect())
         .unwrap_or_default()
