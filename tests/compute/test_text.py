@@ -466,9 +466,17 @@ def test_what_is_no_text_where_the_steps_are_in_python():
     for documents, message in [([], "no documents"), (["ab", np.nan], "row 1.*np.nan")]:
         with pytest.raises(DataError, match=f"(?s){message}"):
             rows(documents, tokenizer=str.split)
+    for documents, message in [
+        (["ab", None], "row 1.*NoneType"),
+        ([b"ab", b"\xff"], "row 1.*codec"),
+        (pl.Series("n", [["x"]]), "column 'n'.*list"),
+        (5, "of type int"),
+    ]:
+        with pytest.raises(DataError, match=f"(?s){message}"):
+            rows(documents, tokenizer=str.split)
     with pytest.raises(AttributeError) as caught:
-        rows(["ab", None], tokenizer=str.split)
-    assert caught.value.__notes__ == ["headrace.HashingVectorizer: row 1"]
+        rows(["ab", "cd"], preprocessor=lambda text: text.nothing)
+    assert caught.value.__notes__ == ["headrace.HashingVectorizer: row 0"]
     with pytest.raises(DataError, match=r"row 1.*int"):
         rows(["ab", "cd"], analyzer=lambda text: [text, 5] if text == "cd" else [text])
     with pytest.raises(DataError, match="single string"):

@@ -10,10 +10,10 @@ from headrace import _core
 from headrace.compute.collisions import CollisionReport, HashedFeature, InverseMap
 from headrace.compute.estimator import Estimator
 from headrace.compute.sparse import csr
-from headrace.errors import ConfigError, DataError
+from headrace.errors import ConfigError, DataError, DataTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable
+    from collections.abc import Collection, Iterable, Iterator
 
     from headrace.types import SupportsArrowStream
 
@@ -75,7 +75,8 @@ class FeatureHasher(Estimator):
     boolean                         the feature `column`, 1 if true
     date, time, datetime            the feature `column=2013-01-31` (ISO 8601; UTC with a `Z` if it has a zone), 1
     list                            each item a value of its own
-    null, in a list too             as if it were not there
+    null                            as if it were not there
+    null as an item of a list       `DataError` with the column's name and the row
     anything else                   `DataError` with the column's name
     ==============================  =================================================================================
 
@@ -88,7 +89,8 @@ class FeatureHasher(Estimator):
 
     *Errors* are those of `headrace.errors` and name row and feature: a `DataTypeError` is a `TypeError`, and a
     `DataError` a `ValueError`, as scikit-learn raises them. An empty iterable of strings is a `DataError`, too
-    (scikit-learn lets a `StopIteration` out).
+    (scikit-learn lets a `StopIteration` out), and so is a number beyond a float (there an `OverflowError`); a sample
+    that is no dict is a `DataTypeError` (there an `AttributeError`).
 
     Parameters
     ----------
@@ -120,8 +122,8 @@ class FeatureHasher(Estimator):
     ConfigError
         By `fit` and `transform`: a parameter has a value that it cannot have.
     DataError
-        By `transform`: there are no rows, a frame has a column of another type, a column twice, text that is not UTF-8
-        or dates beyond the calendar, or the result has more than 2^31 - 1 values.
+        By `transform`: there are no rows, a frame has no columns, one of another type or one twice, text that is not
+        UTF-8 or dates beyond the calendar, or the result has more than 2^31 - 1 values.
 
     """
 
@@ -193,9 +195,7 @@ class FeatureHasher(Estimator):
         dtype = _dtype("float32" if self.output == "dense" else self.dtype)
         single, native = dtype == "float32", dtype in ("float32", "float64")
         if frame is None:
-            # What is no iterable is a TypeError, as everywhere.
-            given: Any = raw_X
-            samples = iter(given)
+            samples = _iterated(raw_X)
             if tokens:
                 rows = hasher.tokens(samples, single=single, merge=native)
             else:
@@ -323,6 +323,16 @@ def _is_frame(data: Any) -> bool:
     if len(getattr(data, "shape", ())) == 1:
         return False
     return hasattr(data, "__arrow_c_stream__") or hasattr(data, "__arrow_c_array__")
+
+
+def _iterated(samples: Any) -> Iterator[Any]:
+    try:
+        return iter(samples)
+    except TypeError as error:
+        raise DataTypeError(
+            f"the samples are of type {type(samples).__name__}, expected an iterable or a frame",
+            hint="Pass a list of rows, or a frame (polars, pyarrow, pandas, DuckDB).",
+        ) from error
 
 
 def _dtype(dtype: Any) -> str:

@@ -239,6 +239,9 @@ impl Hasher {
 
     /// What can be said without rows.
     fn check(&self, reading: Reading, schema: &Schema) -> Result<()> {
+        if schema.fields().is_empty() {
+            return Err(Problem::NoColumns.into());
+        }
         let mut names = HashSet::new();
         for field in schema.fields() {
             if reading != Reading::Tokens && !names.insert(field.name()) {

@@ -72,8 +72,12 @@ impl<T> Csr<T> {
     /// Appends the rows of another matrix.
     pub fn append(&mut self, other: Self) -> Result<()> {
         let base = offset(self.data.len())?;
-        // The last row's end fits, so all do.
-        offset(self.data.len() + other.data.len())?;
+        // Where the last row's end fits, all do.
+        offset(self.data.len() + other.data.len()).map_err(|error| {
+            let beyond = |end: &i32| usize::try_from(*end).is_ok_and(|end| offset(self.data.len() + end).is_err());
+            let row = other.indptr.iter().skip(1).position(beyond).unwrap_or(0);
+            error.in_row(self.rows() + row)
+        })?;
         self.indptr.extend(other.indptr.iter().skip(1).map(|end| end.saturating_add(base)));
         self.indices.extend_from_slice(&other.indices);
         self.data.extend(other.data);
@@ -109,14 +113,15 @@ impl<T: Copy + std::ops::AddAssign> Csr<T> {
                 self.data.push(value);
             }
         }
-        self.indptr.push(offset(self.data.len())?);
+        let end = offset(self.data.len()).map_err(|error| error.in_row(self.rows()))?;
+        self.indptr.push(end);
         Ok(())
     }
 }
 
 /// A number of values as an index; scipy and `LightGBM` read both index arrays as 32-bit numbers.
 pub fn offset(values: usize) -> Result<i32> {
-    i32::try_from(values).map_err(|_| Error::TooManyValues { values })
+    i32::try_from(values).map_err(|_| Error::TooManyValues { values, column: None, row: None })
 }
 
 #[cfg(test)]

@@ -7,10 +7,10 @@ use arrow_schema::SchemaRef;
 use headrace_core::Error;
 use headrace_core::hasher::{Census, Feature, Frame, Hasher, Item, Mode, Options, Rows, Secret, Value, hash_column};
 use numpy::{Element, PyArray1, PyArray2};
-use pyo3::exceptions::{PyAttributeError, PyTypeError, PyUnicodeError, PyValueError};
+use pyo3::exceptions::{PyOverflowError, PyTypeError, PyValueError};
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyList, PyString, PyTuple};
+use pyo3::types::{PyBytes, PyDict, PyFloat, PyInt, PyIterator, PyList, PyString, PyTuple};
 
 use crate::array;
 use crate::error::{data_error, data_type_error, raise};
@@ -150,7 +150,7 @@ impl FeatureHasher {
         for (row, sample) in samples.try_iter()?.enumerate() {
             let sample = sample?;
             if pairs {
-                for pair in sample.try_iter()? {
+                for pair in parts(&sample, row, "an iterable of pairs")? {
                     self.pair(&mut rows, row, &pair?)?;
                 }
             } else if let Ok(dict) = sample.cast_exact::<PyDict>() {
@@ -158,12 +158,12 @@ impl FeatureHasher {
                     self.pair(&mut rows, row, &pair)?;
                 }
             } else {
-                let items = match sample.call_method0(intern!(py, "iteritems")) {
-                    Err(error) if error.is_instance_of::<PyAttributeError>(py) => {
-                        sample.call_method0(intern!(py, "items"))?
-                    }
-                    other => other?,
+                let name = match (sample.hasattr(intern!(py, "iteritems"))?, sample.hasattr(intern!(py, "items"))?) {
+                    (true, _) => intern!(py, "iteritems"),
+                    (false, true) => intern!(py, "items"),
+                    (false, false) => return Err(no_sample(&sample, row, "a dict")),
                 };
+                let items = sample.call_method0(name)?;
                 for pair in items.try_iter()? {
                     self.pair(&mut rows, row, &pair?)?;
                 }
@@ -231,7 +231,7 @@ impl FeatureHasher {
                     The input must be an iterable over iterables of strings.";
                 return Err(data_error(py, message, Some("row 0"), Some("Put each string into a list of its own.")));
             }
-            for token in sample.try_iter()? {
+            for token in parts(&sample, row, "an iterable of strings")? {
                 let token = token?;
                 let mut push = || {
                     if let Some(name) = name_bytes(&token, false)? {
@@ -302,6 +302,26 @@ fn unpack<'py>(pair: &Bound<'py, PyAny>) -> PyResult<(Bound<'py, PyAny>, Bound<'
     Ok((items.get_item(0)?, items.get_item(1)?))
 }
 
+/// What a sample consists of.
+fn parts<'py>(sample: &Bound<'py, PyAny>, row: usize, expected: &str) -> PyResult<Bound<'py, PyIterator>> {
+    sample.try_iter().map_err(|cause| {
+        if !cause.is_instance_of::<PyTypeError>(sample.py()) {
+            return cause;
+        }
+        let error = no_sample(sample, row, expected);
+        error.set_cause(sample.py(), Some(cause));
+        error
+    })
+}
+
+/// A sample that is none.
+fn no_sample(sample: &Bound<'_, PyAny>, row: usize, expected: &str) -> PyErr {
+    let kind = sample.get_type().fully_qualified_name().map_or_else(|_| "?".to_owned(), |name| name.to_string());
+    let message = format!("the sample is of type {kind}, expected {expected}");
+    let hint = "input_type says what samples are: dicts, iterables of pairs, or iterables of strings.";
+    data_type_error(sample.py(), &message, Some(&format!("row {row}")), Some(hint))
+}
+
 /// The same complaint with the row and the feature.
 fn placed(py: Python<'_>, cause: PyErr, row: usize, name: Option<&Bound<'_, PyAny>>) -> PyErr {
     let named = name.and_then(|name| name.repr().ok()).map_or_else(String::new, |name| format!(", feature {name}"));
@@ -310,10 +330,10 @@ fn placed(py: Python<'_>, cause: PyErr, row: usize, name: Option<&Bound<'_, PyAn
     let hint = "A feature is a string and its value a number or a string; leave out what is missing.";
     let error = if cause.is_instance_of::<PyTypeError>(py) {
         data_type_error(py, &message, Some(&place), Some(hint))
-    } else if cause.is_instance_of::<PyValueError>(py) && !cause.is_instance_of::<PyUnicodeError>(py) {
+    } else if cause.is_instance_of::<PyValueError>(py) || cause.is_instance_of::<PyOverflowError>(py) {
         data_error(py, &message, Some(&place), Some(hint))
     } else {
-        // A class that we do not raise ourselves stays what it is.
+        // What the user's own objects raise stays what it is.
         let _ = cause.value(py).call_method1(intern!(py, "add_note"), (place,));
         return cause;
     };

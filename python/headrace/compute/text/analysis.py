@@ -12,7 +12,7 @@ import sys
 import unicodedata
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import DataError
+from headrace.errors import DataError, DataTypeError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
@@ -49,6 +49,11 @@ def read(document: Any, source: str, encoding: str, decode_error: str) -> Any:
 def prepare(text: Any, lowercase: bool, accents: Callable[[str], str] | None) -> Any:
     """The text in lower case and without accents, if it should be."""
     if lowercase:
+        if not hasattr(text, "lower"):
+            raise DataTypeError(
+                f"the document is of type {type(text).__name__}, expected str or bytes",
+                hint="Fill what is missing with an empty string first; lowercase=False leaves other objects alone.",
+            )
         text = text.lower()
     return text if accents is None else accents(text)
 

@@ -14,6 +14,7 @@ from headrace import _core
 from headrace.compute.estimator import Estimator
 from headrace.compute.sparse import csr
 from headrace.compute.text import analysis
+from headrace.compute.text.documents import is_column, iterated
 from headrace.compute.text.values import converted, invalid, numpy_type
 from headrace.errors import ConfigError, DataError
 
@@ -285,13 +286,13 @@ class HashingVectorizer(Estimator):
         )
         utf8 = codecs.lookup(self.encoding).name == "utf-8"
         if not in_rust:
-            return vectorizer.of_tokens(self._tokens(_iterated(documents)))
-        if self.input == "content" and utf8 and _is_column(documents):
+            return vectorizer.of_tokens(self._tokens(iterated(documents)))
+        if self.input == "content" and utf8 and is_column(documents):
             return vectorizer.of_column(documents)
         # Lone surrogates are in no word; in runs of characters they are, and have no UTF-8 to be hashed.
         mend = analysis.without_surrogates if self.analyzer == "word" or self.strip_accents == "ascii" else None
         encoding = None if utf8 else (self.encoding, self.decode_error)
-        return vectorizer.of_documents(self._contents(_iterated(documents)), encoding, mend)
+        return vectorizer.of_documents(self._contents(iterated(documents)), encoding, mend)
 
     def _is_all_rust(self) -> bool:
         """Whether no step is the user's own."""
@@ -440,35 +441,16 @@ def _is_encodable(word: str) -> bool:
     return True
 
 
-def _is_column(documents: Any) -> bool:
-    return hasattr(documents, "__arrow_c_stream__") or hasattr(documents, "__arrow_c_array__")
-
-
-def _iterated(documents: Any) -> Iterable[Any]:
-    """The documents one by one; of a column the values, where a null is an empty text."""
-    if not _is_column(documents):
-        return documents  # type: ignore[no-any-return]  # whatever is no iterable says so when it is asked
-    import pyarrow as pa
-
-    try:
-        column = pa.chunked_array(documents) if hasattr(documents, "__arrow_c_stream__") else pa.array(documents)
-    except (pa.ArrowException, TypeError) as error:
-        raise DataError(f"the column cannot be read: {error}", hint="Pass a column of text.") from error
-    if pa.types.is_struct(column.type):
-        if column.type.num_fields != 1:
-            raise DataError(
-                f"the frame has {column.type.num_fields} columns, expected one column of text",
-                hint="Select the column.",
-            )
-        flat = column.flatten()
-        column = flat[0]
-    return ("" if value is None else value for value in column.to_pylist())
-
-
 def _naming_row(row: int, step: Callable[[Any], Any], document: Any) -> Any:
-    """Whatever a user's own step, a file or a codec raises keeps its type, and says for which document."""
+    """Whatever a user's own step or a file raises keeps its type, and says for which document."""
     try:
         return step(document)
+    except UnicodeError as error:
+        raise DataError(
+            f"the text cannot be read: {error}",
+            place=f"row {row}",
+            hint="Set encoding to what the bytes have, or decode_error to 'replace' or 'ignore'.",
+        ) from error
     except Exception as error:
         if isinstance(error, DataError) and error.place is None:
             error.place = f"row {row}"

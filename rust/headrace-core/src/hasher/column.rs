@@ -217,7 +217,7 @@ fn kind_of(options: &Options, reading: Reading, name: &str, data_type: &DataType
 enum Trouble {
     Fault(Fault),
     Type,
-    TooMany(usize),
+    TooMany { values: usize, row: usize },
 }
 
 impl From<Fault> for Trouble {
@@ -236,9 +236,12 @@ impl Trouble {
             Self::Fault(Fault::BeyondCalendar { row }) => {
                 Problem::BeyondCalendar { column, row: first_row + row }.into()
             }
+            Self::Fault(Fault::NullItem { row }) => Problem::NullItem { column, row: first_row + row }.into(),
             Self::Fault(Fault::Damaged(reason)) => Error::DamagedColumn { column, reason: reason.to_owned() },
             Self::Type => Problem::Type { column, data_type: array.data_type().clone() }.into(),
-            Self::TooMany(values) => Error::TooManyValues { values },
+            Self::TooMany { values, row } => {
+                Error::TooManyValues { values, column: Some(column), row: Some(first_row + row) }
+            }
         }
     }
 }
@@ -307,6 +310,12 @@ impl Maker<'_> {
         if spans.iter().any(|span| span.end > items.len()) {
             return Err(Fault::Damaged("a list ends outside its items").into());
         }
+        // A row says by a null that it has no value; an item that is none says nothing that could be meant.
+        if let Some(nulls) = items.logical_nulls().filter(|nulls| nulls.null_count() > 0)
+            && let Some(row) = spans.iter().position(|span| span.clone().any(|item| nulls.is_null(item)))
+        {
+            return Err(Fault::NullItem { row }.into());
+        }
         Ok(Reader::Lists { spans, items: Box::new(self.reader(items, true)?) })
     }
 
@@ -327,8 +336,8 @@ impl Maker<'_> {
             spans.push(begin..total);
         }
         // Lists may show the same items over and over: a small frame can have more values than memory holds.
-        if i32::try_from(total).is_err() {
-            return Err(Trouble::TooMany(total));
+        if let Some(row) = spans.iter().position(|span| i32::try_from(span.end).is_err()) {
+            return Err(Trouble::TooMany { values: total, row });
         }
         let order: Vec<u64> = shown.into_iter().flatten().collect();
         let items = take(lists.values(), &UInt64Array::from(order), None).map_err(|_| outside())?;

@@ -35,6 +35,19 @@ pub enum Problem {
         row: usize,
     },
 
+    /// A null among the items of a list.
+    #[error("the list has an item that is null")]
+    NullItem {
+        /// Name of the column.
+        column: String,
+        /// Number of the row, from 0.
+        row: usize,
+    },
+
+    /// A frame without columns.
+    #[error("the frame is empty: it has no columns")]
+    NoColumns,
+
     /// Two columns of one name.
     #[error("the frame has two columns of this name")]
     Repeated {
@@ -65,10 +78,10 @@ impl Problem {
             Self::Type { column, .. } | Self::Repeated { column } | Self::Missing { column } => {
                 Some(column_place(column))
             }
-            Self::BeyondCalendar { column, row } | Self::Null { column, row } => {
+            Self::BeyondCalendar { column, row } | Self::Null { column, row } | Self::NullItem { column, row } => {
                 Some(format!("{}, row {row}", column_place(column)))
             }
-            Self::Columns { .. } => None,
+            Self::NoColumns | Self::Columns { .. } => None,
         }
     }
 
@@ -81,6 +94,11 @@ impl Problem {
             ),
             Self::BeyondCalendar { .. } => Some("Fix the value, or make it null."),
             Self::Null { .. } => Some("Fill the nulls first, or say which number a null gets."),
+            Self::NullItem { .. } => Some(
+                "Drop the nulls of the lists (polars: `list.drop_nulls()`), or name what they stand for; a list that is \
+                 null as a whole is as if it were not there.",
+            ),
+            Self::NoColumns => Some("Select the columns to hash; a dict without entries is a row of zeros."),
             Self::Repeated { .. } => Some("Rename or drop one of them."),
             Self::Missing { .. } => Some("Name columns that the frame has."),
             Self::Columns { .. } => None,

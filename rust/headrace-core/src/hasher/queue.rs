@@ -98,23 +98,31 @@ mod tests {
         for threads in 1..5 {
             let mut taken = 0;
             let produce = |(): &mut (), number: usize| {
-                if number % 300 == 299 { Err(Error::TooManyValues { values: number }) } else { Ok(number) }
+                if number % 300 == 299 {
+                    Err(Error::TooManyValues { values: number, column: None, row: None })
+                } else {
+                    Ok(number)
+                }
             };
             let outcome = in_order(1000, threads, produce, |number| {
                 taken = number;
                 Ok(())
             });
-            assert!(matches!(outcome, Err(Error::TooManyValues { values: 299 })));
+            assert!(matches!(outcome, Err(Error::TooManyValues { values: 299, .. })));
             assert_eq!(taken, 298);
             let refused = in_order(
                 1000,
                 threads,
                 |(): &mut (), number| Ok(number),
                 |number| {
-                    if number == 7 { Err(Error::TooManyValues { values: number }) } else { Ok(()) }
+                    if number == 7 {
+                        Err(Error::TooManyValues { values: number, column: None, row: None })
+                    } else {
+                        Ok(())
+                    }
                 },
             );
-            assert!(matches!(refused, Err(Error::TooManyValues { values: 7 })));
+            assert!(matches!(refused, Err(Error::TooManyValues { values: 7, .. })));
         }
     }
 }

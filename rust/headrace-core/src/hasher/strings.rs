@@ -20,6 +20,7 @@ pub(super) enum Fault {
     NotUtf8 { row: usize, byte: usize },
     Damaged(&'static str),
     BeyondCalendar { row: usize },
+    NullItem { row: usize },
 }
 
 impl Fault {
@@ -28,6 +29,7 @@ impl Fault {
         match self {
             Self::NotUtf8 { row, byte } => Self::NotUtf8 { row: row_of(row), byte },
             Self::BeyondCalendar { row } => Self::BeyondCalendar { row: row_of(row) },
+            Self::NullItem { row } => Self::NullItem { row: row_of(row) },
             Self::Damaged(reason) => Self::Damaged(reason),
         }
     }

@@ -90,11 +90,21 @@ impl<'a> Texts<'a> {
         }
         let entries = Entries { texts: self, values: dictionary.values(), first_use: &first_use };
         let entries: Csr<T> = vectorizer.matrix(&entries, threads)?;
+        let end = |at: usize| usize::try_from(entries.indptr[at]).unwrap_or(0);
+        let span = |code: usize| end(code)..end(code + 1);
+        // Rows may show the same long text over and over: a small column can have more values than memory holds.
+        let mut total = 0_usize;
+        for (row, code) in codes.iter().enumerate() {
+            total = total.saturating_add(code.map_or(0, |code| span(code).len()));
+            if i32::try_from(total).is_err() {
+                let column = Some(self.name.to_owned());
+                return Err(Error::TooManyValues { values: total, column, row: Some(self.first_row + row) });
+            }
+        }
         let mut rows = Csr::new(vectorizer.columns());
         for code in codes {
             if let Some(code) = code {
-                let span = |at: usize| usize::try_from(entries.indptr[at]).unwrap_or(0);
-                let span = span(code)..span(code + 1);
+                let span = span(code);
                 rows.indices.extend_from_slice(&entries.indices[span.clone()]);
                 rows.data.extend_from_slice(&entries.data[span]);
             }
