@@ -193,12 +193,15 @@ def refuse_external_data(onnx_bytes: bytes) -> None:
         model = onnx.load_from_string(onnx_bytes)
     except Exception as error:  # protobuf's DecodeError has no public base that stays in one place
         raise ModelFormatError(
-            "the file is not an ONNX model", place="model.onnx", hint="The file is damaged; register it again."
+            "the file is not an ONNX model", place="model.onnx", hint="The file is damaged; make it again."
         ) from error
-    graphs = [model.graph]
+    graphs: list[Any] = [model.graph, *model.functions]
     while graphs:
         graph = graphs.pop()
-        tensors = list(graph.initializer)
+        # A function has nodes, and no weights of its own.
+        tensors = list(getattr(graph, "initializer", ()))
+        for sparse in getattr(graph, "sparse_initializer", ()):
+            tensors += [sparse.values, sparse.indices]
         for node in graph.node:
             for attribute in node.attribute:
                 tensors += [attribute.t, *attribute.tensors]
