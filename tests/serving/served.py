@@ -106,7 +106,9 @@ def graph(path: Path, features: int = 4, *, rounds: int = 8) -> Path:
 
 def write_onnx(path: Path, nodes: list[Any], inputs: list[Any], outputs: list[Any], **more: Any) -> Path:
     made = helper.make_graph(nodes, "g", inputs, outputs, **more)
-    model = helper.make_model(made, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    domains = {"": 17} | {node.domain: 3 for node in nodes if node.domain == "ai.onnx.ml"}
+    opsets = [helper.make_opsetid(domain, version) for domain, version in domains.items()]
+    model = helper.make_model(made, opset_imports=opsets, ir_version=8)
     path.write_bytes(model.SerializeToString())
     return path
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import re
@@ -14,6 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 
 import headrace
@@ -277,6 +279,41 @@ def test_shadows_are_compared_and_do_not_answer(tmp_path):
         server.route("a", {served: 1})
         ask(f"{server.url}/v2/models/a/infer", infer(x[:1]))
         assert metric(server, f"headrace_shadow_rows_total{labels}") == 30
+
+
+def arrow(table) -> bytes:
+    out = io.BytesIO()
+    with pa.ipc.new_stream(out, table.schema) as writer:
+        writer.write_table(table)
+    return out.getvalue()
+
+
+STREAM = {"Content-Type": "application/vnd.apache.arrow.stream"}
+
+
+def test_tables_in_arrow_are_shadowed_piece_by_piece(tmp_path, made):
+    """Of a graph and of a package, which gets the columns with their types."""
+    with headrace.Server(graph(tmp_path / "a.onnx"), workers=1) as server:
+        served = server.load(tmp_path / "a.onnx")
+        other = server.load(graph(tmp_path / "b.onnx", rounds=20))
+        server.route("a", {served: 1}, shadows=[other])
+        body = arrow(pa.table({f"c{i}": column for i, column in enumerate(rows(3000).T)}))
+        assert ask(f"{server.url}/v2/models/a/infer", body=body, headers=STREAM).status == 200
+        labels = '{model="b",version="1"}'
+        until(lambda: metric(server, f"headrace_shadow_rows_total{labels}") == 3000)
+        assert metric(server, f"headrace_shadow_different_rows_total{labels}") > 0
+        assert metric(server, f"headrace_shadow_failures_total{labels}") == 0
+    first, _, data = made
+    second = replace(first, version=replace(first.version, number=4))
+    with headrace.Server(first, workers=2) as server:
+        one, two = server.load(first), server.load(second)
+        server.route("shop", {one: 1}, shadows=[two])
+        body = arrow(data.drop("gain").to_arrow())
+        assert ask(f"{server.url}/invocations", body=body, headers=STREAM).status == 200
+        labels = '{model="shop",version="4"}'
+        until(lambda: metric(server, f"headrace_shadow_rows_total{labels}") == len(data))
+        assert metric(server, f"headrace_shadow_different_rows_total{labels}") == 0
+        assert metric(server, f"headrace_shadow_failures_total{labels}") == 0
 
 
 def test_a_package_is_shadowed_through_its_own_plan(made):

@@ -15,7 +15,7 @@ import pytest
 from onnx import TensorProto, helper
 
 import headrace
-from serving.served import ask, columns, infer, rows, value, write_onnx
+from serving.served import ask, columns, graph, infer, rows, value, write_onnx
 
 grpc = pytest.importorskip("grpc")
 triton = pytest.importorskip("tritonclient.grpc")
@@ -241,6 +241,50 @@ def test_a_deadline_is_kept(tmp_path):
         # The first may still be computed: then it is clear at once that this one cannot be in time.
         assert code in ("DEADLINE_EXCEEDED", "UNAVAILABLE")
         assert "deadline of 20 ms" in message or "in time" in message
+
+
+def test_an_answer_names_its_version_a_key_stays_and_shadows_are_tried(tmp_path):
+    """What REST has in headers, gRPC has in metadata."""
+
+    def asked(key: str | None = None, name: str = "two"):
+        made = pb.ModelInferRequest(model_name=name, raw_input_contents=[rows(1).tobytes()])
+        made.inputs.add(name="features", datatype="FP32", shape=[1, 4])
+        metadata = (("headrace-key", key),) if key else ()
+        _, answered = channel.unary_unary(INFER).with_call(made.SerializeToString(), timeout=20, metadata=metadata)
+        return dict(answered.initial_metadata())["headrace-version"]
+
+    for name in ("a", "b", "c"):
+        graph(tmp_path / f"{name}.onnx")
+    with headrace.Server([], workers=1) as server, grpc.insecure_channel(f"{server.host}:{server.port}") as channel:
+        one, two, tried = (server.load(tmp_path / f"{name}.onnx") for name in ("a", "b", "c"))
+        server.route("two", {one: 1, two: 1}, shadows=[tried])
+        server.open()
+        assert {asked() for _ in range(10)} == {"a@1", "b@1"}
+        by_key = {key: asked(key) for key in map(str, range(20))}
+        assert set(by_key.values()) == {"a@1", "b@1"}
+        for key, version in by_key.items():
+            reply = ask(f"{server.url}/v2/models/two/infer", infer(rows(1)), headers={"headrace-key": key})
+            assert asked(key) == version == reply.headers["headrace-version"]
+        made = pb.ModelInferRequest(model_name="two")
+        with pytest.raises(grpc.RpcError) as caught:
+            call(channel, INFER, made.SerializeToString())
+        seen = dict([*caught.value.initial_metadata(), *caught.value.trailing_metadata()])
+        assert seen["headrace-version"] in ("a@1", "b@1")
+        began = time.monotonic()
+        while f'headrace_shadow_rows_total{{model="c",version="1"}} {10 + 20 * 3}' not in metrics(server):
+            assert time.monotonic() - began < 20, metrics(server)
+
+
+def metrics(server) -> str:
+    return ask(f"{server.url}/metrics").body.decode()
+
+
+def test_a_header_may_be_the_deadline_as_well(plain, channel):
+    made = pb.ModelInferRequest(model_name="late", raw_input_contents=[rows(1).tobytes()])
+    made.inputs.add(name="features", datatype="FP32", shape=[1, 4])
+    call(channel, INFER, made.SerializeToString(), metadata=(("headrace-deadline", "5"),))
+    code, message = refused(channel, INFER, made.SerializeToString(), metadata=(("headrace-deadline", "soon"),))
+    assert (code, message) == ("INVALID_ARGUMENT", "headrace-deadline is 'soon', expected seconds, such as 0.25")
 
 
 def test_both_protocols_at_once(plain, client, model):

@@ -82,6 +82,22 @@ if TYPE_CHECKING:
     help="Rows that are computed together, at most; 1: each request by itself.  [default: 1024]",
 )
 @click.option(
+    "--max-batch-delay",
+    type=click.FloatRange(0, 86_400),
+    help="Seconds that a request waits for others to be computed with.  [default: 0]",
+)
+@click.option(
+    "--max-queue-time",
+    type=click.FloatRange(0, 86_400),
+    help="Seconds that what waits may take, before more is refused with 503.  [default: 1]",
+)
+@click.option(
+    "--max-bulk-rows", type=click.IntRange(1), help="Rows of a request that is an Arrow stream.  [default: 1000000]"
+)
+@click.option(
+    "--max-bulk-bytes", type=click.IntRange(1), help="Bytes of a request that is an Arrow stream.  [default: 128 MiB]"
+)
+@click.option(
     "--engine",
     type=click.Choice(["auto", "onnxruntime", "trees"]),
     help="What computes; auto: tree ensembles are walked without ONNX Runtime where that was measured to be faster.  "
@@ -129,6 +145,10 @@ def serve(
     paths: tuple[str, ...],
     workers: int | None,
     max_batch_rows: int | None,
+    max_batch_delay: float | None,
+    max_queue_time: float | None,
+    max_bulk_rows: int | None,
+    max_bulk_bytes: int | None,
     engine: str | None,
     deadline: float | None,
     drain: float | None,
@@ -179,6 +199,10 @@ def serve(
         "tokens": tokens,
         "workers": workers,
         "max_batch_rows": max_batch_rows,
+        "max_batch_delay": max_batch_delay,
+        "max_queue_time": max_queue_time,
+        "max_bulk_rows": max_bulk_rows,
+        "max_bulk_bytes": max_bulk_bytes,
         "engine": engine,
         "deadline": deadline,
         "drain": drain,

@@ -30,11 +30,15 @@ class ServerTable(_Table):
     port: Annotated[int, Field(ge=0, le=65_535)] | None = None
     workers: _Count | None = None
     max_batch_rows: _Count | None = None
+    max_batch_delay: _Seconds | None = None
     engine: Literal["auto", "onnxruntime", "trees"] | None = None
     max_queue_rows: _Count | None = None
     max_queue_bytes: _Count | None = None
+    max_queue_time: _Seconds | None = None
     max_rows: _Count | None = None
     max_body_bytes: _Count | None = None
+    max_bulk_rows: _Count | None = None
+    max_bulk_bytes: _Count | None = None
     max_connections: _Count | None = None
     deadline: _Seconds | None = None
     body_timeout: _Seconds | None = None

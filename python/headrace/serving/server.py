@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from headrace.errors import HeadraceError, NotFoundError, ServingError
+from headrace.errors import HeadraceError, ModelFormatError, NotFoundError, ServingError
 from headrace.serving.window import LiveWindow
 
 if TYPE_CHECKING:
@@ -85,9 +85,16 @@ class Server:
     workers
         Threads, each with a copy of the model. Default: as many as there are processors.
     max_batch_rows
-        Rows that are computed together, at most, when several requests wait. 1: each request by itself.
+        Rows that are computed together, at most, when several requests wait. How many are worth it is measured when a
+        model is loaded and by every batch. 1: each request by itself.
+    max_batch_delay
+        Seconds that a request waits for others, as long as fewer wait than are best computed together, and a quarter of
+        its deadline at most. 0: a request that is alone is computed at once.
     max_queue_rows, max_queue_bytes
         What may wait for a worker. What comes on top is refused with 503 and `Retry-After`.
+    max_queue_time
+        Seconds that what waits may take to be computed, by the pace measured, before more is refused in the same way;
+        half of a request's deadline if that is less. One request a worker may always wait as long as its deadline lets.
     max_rows, max_body_bytes
         Of one request; 413.
     max_bulk_rows, max_bulk_bytes
@@ -95,7 +102,8 @@ class Server:
     max_connections
         Connections that are open at once; others wait until one ends.
     deadline
-        Seconds that a request may wait for its answer; 504. A client may ask for less.
+        Seconds that a request may wait for its answer; 504. A client may ask for less: by the header
+        `headrace-deadline` (seconds), gRPC's own deadline, or the parameter `timeout` of protocol v2 (microseconds).
     body_timeout
         Seconds that a body may take to arrive; 408.
     engine
@@ -150,8 +158,10 @@ class Server:
         port: int = 0,
         workers: int | None = None,
         max_batch_rows: int = 1024,
+        max_batch_delay: float = 0.0,
         max_queue_rows: int = 65_536,
         max_queue_bytes: int = 256 * 1024 * 1024,
+        max_queue_time: float = 1.0,
         max_rows: int = 10_000,
         max_body_bytes: int = 8 * 1024 * 1024,
         max_bulk_rows: int = 1_000_000,
@@ -178,8 +188,10 @@ class Server:
             "port": port,
             "workers": _processors() if workers is None else workers,
             "max_batch_rows": max_batch_rows,
+            "max_batch_delay": max_batch_delay,
             "max_queue_rows": max_queue_rows,
             "max_queue_bytes": max_queue_bytes,
+            "max_queue_time": max_queue_time,
             "max_rows": max_rows,
             "max_body_bytes": max_body_bytes,
             "max_bulk_rows": max_bulk_rows,
@@ -246,7 +258,11 @@ class Server:
         name = path.stem if name is None else name
         if not name.isprintable():
             raise ServingError(f"{name!r} cannot stand in a route", place="name", hint="Give another name.")
-        return Loaded(name, "1", serving.load_graph(self._core, _read(path), name=name, version="1"))
+        try:
+            return Loaded(name, "1", serving.load_graph(self._core, _read(path), name=name, version="1"))
+        except ModelFormatError as error:
+            # In a package it is called model.onnx, here as its owner calls it.
+            raise ModelFormatError(error.message, place=str(path), hint=error.hint) from error
 
     def route(
         self,

@@ -363,6 +363,8 @@ fn read_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Options
             batch_rows: positive("max_batch_rows")?.get(),
             queue_rows: positive("max_queue_rows")?.get(),
             queue_bytes: positive("max_queue_bytes")?.get(),
+            queue_time: seconds(py, "max_queue_time", item(options, "max_queue_time")?)?,
+            delay: seconds(py, "max_batch_delay", item(options, "max_batch_delay")?)?,
         },
         bounds: Bounds {
             body: positive("max_body_bytes")?.get(),

@@ -8,7 +8,9 @@ use tokio::task::JoinSet;
 
 use crate::accents::arrow::Table;
 use crate::error::Refusal;
+use crate::inputs::Inputs;
 use crate::model::{Model, Output};
+use crate::shadow::Shadows;
 use crate::tensor::{Tensor, join};
 
 /// Rows of a piece. Long enough for what a run costs beside its rows to vanish, short enough for who waits behind it.
@@ -23,6 +25,7 @@ pub async fn predict(
     table: Table,
     most: usize,
     limit: Duration,
+    shadows: &Shadows,
 ) -> Result<Vec<Output>, Refusal> {
     let end = Instant::now() + limit;
     let table = if model.batched { table } else { table.joined()? };
@@ -30,35 +33,48 @@ pub async fn predict(
     let pieces = table.pieces(rows);
     let mut answers: Vec<Option<Vec<Output>>> = pieces.iter().map(|_| None).collect();
     let mut running = JoinSet::new();
+    // A shadow gets the pieces, and misses those that it has no time for.
+    let tried = |inputs: &Inputs, outputs: &[Output]| shadows.offer(worker, model, inputs, outputs);
     for (number, (first, piece)) in pieces.into_iter().enumerate() {
         // What waits already may be ours.
         while running.len() >= WINDOW || (!running.is_empty() && model.scheduler.admit(limit).is_err()) {
-            take(&mut running, &mut answers).await?;
+            keep(&mut running, &mut answers, &tried).await?;
         }
+        let kept = model.is_shaded().then(|| Inputs { table: Some(piece.clone()), ..Inputs::default() });
         let reader = Arc::clone(model);
         let inputs = tokio::task::spawn_blocking(move || reader.columns(&piece, first, most)).await;
         let inputs = inputs.map_err(|_| Refusal::Bad("the table cannot be read".to_owned()))??;
         let model = Arc::clone(model);
         running.spawn_local(async move {
             let left = end.saturating_duration_since(Instant::now());
-            (number, model.compute(worker, inputs, left).await.map_err(|refusal| refusal.within(limit)))
+            let answer = model.compute(worker, inputs, left).await.map_err(|refusal| refusal.within(limit));
+            (number, kept, answer)
         });
     }
     while !running.is_empty() {
-        take(&mut running, &mut answers).await?;
+        keep(&mut running, &mut answers, &tried).await?;
     }
     let outputs = joined(answers.into_iter().flatten().collect())?;
     model.metrics.answered(outputs.first().map_or(0, |output| output.tensor.rows()));
     Ok(outputs)
 }
 
-type Piece = (usize, Result<Vec<Output>, Refusal>);
+/// The number of a piece, what its shadows are tried on, and its answer.
+type Piece = (usize, Option<Inputs>, Result<Vec<Output>, Refusal>);
 
-/// Waits for the next piece that is ready.
-async fn take(running: &mut JoinSet<Piece>, answers: &mut [Option<Vec<Output>>]) -> Result<(), Refusal> {
+/// Waits for the next piece that is ready, and keeps its answer.
+async fn keep(
+    running: &mut JoinSet<Piece>,
+    answers: &mut [Option<Vec<Output>>],
+    tried: &impl Fn(&Inputs, &[Output]),
+) -> Result<(), Refusal> {
     match running.join_next().await {
-        Some(Ok((number, answer))) => {
-            answers[number] = Some(answer?);
+        Some(Ok((number, kept, answer))) => {
+            let answer = answer?;
+            if let Some(inputs) = kept {
+                tried(&inputs, &answer);
+            }
+            answers[number] = Some(answer);
             Ok(())
         }
         Some(Err(_)) => Err(Refusal::Failed("the engine failed".to_owned())),

@@ -18,7 +18,7 @@ use crate::accents::grpc;
 use crate::accents::grpc::messages::{HealthRequest, HealthResponse, InferRequest, Named, Nothing, Yes};
 use crate::body::{self, Packing};
 use crate::error::Refusal;
-use crate::http::{Reply, Service};
+use crate::http::{Reply, Service, VERSION};
 use crate::identity::{self, REQUEST_ID};
 use crate::model::Model;
 use crate::routes::{CALLS, Call};
@@ -49,11 +49,9 @@ impl Service {
         let answer = match self.called(worker, request, &mut model).await {
             Ok(reply) => reply,
             Err(refusal) => {
-                model
-                    .as_ref()
-                    .map_or(&self.catalogue.strangers, |model: &Arc<Model>| &*model.metrics)
-                    .refused(&refusal);
-                return refused(&refusal);
+                let model: Option<&Arc<Model>> = model.as_ref();
+                model.map_or(&self.catalogue.strangers, |model| &*model.metrics).refused(&refusal);
+                return signed(refused(&refusal), model);
             }
         };
         let Ok(length) = u32::try_from(answer.body.len()) else {
@@ -71,7 +69,7 @@ impl Service {
         if let Some(id) = answer.id.as_deref().and_then(identity::header) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        response
+        signed(response, model.as_ref())
     }
 
     /// The answer; `asked` becomes the version that was asked, if one was.
@@ -85,7 +83,8 @@ impl Service {
         let path = request.uri().path();
         let (_, call, permission) = CALLS.iter().find(|(known, ..)| *known == path).ok_or(Refusal::Method("POST"))?;
         self.let_in(*permission, request.headers())?;
-        let limit = timeout(request.headers())?.map_or(self.bounds.deadline, |limit| limit.min(self.bounds.deadline));
+        let limit = self.deadline(request.headers())?;
+        let limit = timeout(request.headers())?.map_or(limit, |asked| asked.min(limit));
         let headers = request.headers().clone();
         let message = self.message(request).await?;
         let ready = !self.draining.load(Ordering::Relaxed);
@@ -119,19 +118,33 @@ impl Service {
                 let request: InferRequest = grpc::read(message)?;
                 let endpoint = self.catalogue.endpoint(Some(&request.model_name))?;
                 let model = &*asked.insert(endpoint.choose(named(&request.model_version), &headers)?);
-                model.scheduler.admit(limit)?;
-                let mut infer = grpc::infer(model, &request)?;
-                let limit = infer.timeout.map_or(limit, |timeout| timeout.min(limit));
-                let Some(left) = limit.checked_sub(began.elapsed()) else { return Err(Refusal::Expired(limit)) };
-                let inputs = std::mem::take(&mut infer.inputs);
-                let predicted = self.predict(worker, model, inputs, left).await;
-                let predicted = predicted.map_err(|refusal| refusal.within(limit))?;
-                let id = identity::usable(&infer.id).unwrap_or_else(|| self.identities.of(&headers));
-                let reply = Reply::json(grpc::answer(model, infer, &predicted.outputs));
-                return Ok(self.watched(reply, model, id, predicted));
+                let entered = self.enter(worker, &model.scheduler, limit).await;
+                let answer = self.inferred(worker, model, &headers, &request, (began, limit)).await;
+                return self.leave(worker, entered, answer).await;
             }
         };
         Ok(Reply::json(message))
+    }
+
+    /// The answer to a request for predictions, which has so long since it came.
+    async fn inferred(
+        &self,
+        worker: usize,
+        model: &Model,
+        headers: &HeaderMap,
+        request: &InferRequest,
+        (began, limit): (Instant, Duration),
+    ) -> Result<Reply, Refusal> {
+        model.scheduler.admit(limit)?;
+        let mut infer = grpc::infer(model, request)?;
+        let limit = infer.timeout.map_or(limit, |timeout| timeout.min(limit));
+        let Some(left) = limit.checked_sub(began.elapsed()) else { return Err(Refusal::Expired(limit)) };
+        let inputs = std::mem::take(&mut infer.inputs);
+        let predicted = self.predict(worker, model, inputs, left).await;
+        let predicted = predicted.map_err(|refusal| refusal.within(limit))?;
+        let id = identity::usable(&infer.id).unwrap_or_else(|| self.identities.of(headers));
+        let reply = Reply::json(grpc::answer(model, infer, &predicted.outputs));
+        Ok(self.watched(reply, model, id, predicted))
     }
 
     /// The only message of a call, unpacked.
@@ -152,6 +165,14 @@ impl Service {
             _ => Err(Refusal::Bad("the message is compressed, and does not say how".to_owned())),
         }
     }
+}
+
+/// With the version that it is from.
+fn signed(mut response: Response<Body>, model: Option<&Arc<Model>>) -> Response<Body> {
+    if let Some(label) = model.and_then(|model| model.label.as_ref()) {
+        response.headers_mut().insert(VERSION, label.clone());
+    }
+    response
 }
 
 /// An empty version is none.

@@ -17,6 +17,7 @@ use crate::accents::{self, openapi, v2};
 use crate::alias::Alias;
 use crate::catalogue::{Catalogue, Endpoint};
 use crate::error::Refusal;
+use crate::gate::Gate;
 use crate::identity::{self, Identities, REQUEST_ID};
 use crate::model::Model;
 use crate::routes::{self, Accent, Found, Permission, Route};
@@ -50,6 +51,8 @@ pub struct Service {
     pub draining: AtomicBool,
     /// Who may ask what; none: whoever reaches the loopback, anything.
     pub tokens: Option<Tokens>,
+    /// Where refusals wait that come too fast, one for each worker.
+    pub gates: Vec<Gate>,
     /// Paths that a platform named.
     pub aliases: Vec<Alias>,
     /// What requests may be.
@@ -66,7 +69,7 @@ pub(crate) const JSON: &str = "application/json";
 const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Says which version answered: `NAME@VERSION`.
-const VERSION: HeaderName = HeaderName::from_static("headrace-version");
+pub(crate) const VERSION: HeaderName = HeaderName::from_static("headrace-version");
 
 /// An endpoint, and the version of it that a request was given.
 type Asked = (Arc<Endpoint>, Arc<Model>);

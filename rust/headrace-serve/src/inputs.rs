@@ -1,4 +1,6 @@
-//! What a request became: tensors for the engine, and its rows as they came, for whoever watches.
+//! What a request became: tensors for the engine, and its rows as they came, for whoever watches or tries them.
+
+use arrow_array::{Array as _, RecordBatch};
 
 use crate::tensor::Tensor;
 
@@ -9,6 +11,8 @@ pub struct Inputs {
     pub tensors: Vec<Tensor>,
     /// The raw rows, where the model takes such and is watched.
     pub raw: Option<RawRows>,
+    /// The rows as a table, where they came as one and a shadow is tried on them.
+    pub table: Option<RecordBatch>,
 }
 
 impl Inputs {
@@ -21,8 +25,15 @@ impl Inputs {
 
 impl From<Vec<Tensor>> for Inputs {
     fn from(tensors: Vec<Tensor>) -> Self {
-        Self { tensors, raw: None }
+        Self { tensors, raw: None, table: None }
     }
+}
+
+/// About how much memory a piece of a table takes.
+#[must_use]
+pub fn bytes_of(piece: &RecordBatch) -> usize {
+    let bytes = |column: &arrow_array::ArrayRef| column.to_data().get_slice_memory_size().unwrap_or(usize::MAX / 1024);
+    piece.columns().iter().map(bytes).sum()
 }
 
 /// Rows as JSON objects of raw columns, one after the other.

@@ -6,6 +6,7 @@
 //! - [`engine`]: what computes; [`engine::onnx`] is ONNX Runtime.
 //! - [`inputs`]: what a request became.
 //! - [`scheduler`]: which requests are computed together, and which are refused.
+//! - [`pace`]: how long so many rows take; [`shares`]: how models share what computes; [`gate`]: how fast refusals leave.
 //! - [`model`]: a model as clients see it: columns in, columns out.
 //! - [`catalogue`]: endpoints, the versions behind each, and how one follows another without a gap.
 //! - [`split`]: how requests are shared out between versions.
@@ -33,8 +34,10 @@ pub mod call;
 pub mod catalogue;
 mod columns;
 pub mod connection;
+mod deadline;
 pub mod engine;
 pub mod error;
+pub mod gate;
 pub mod golden;
 pub mod http;
 pub mod identity;
@@ -43,6 +46,7 @@ pub mod json;
 pub mod live;
 pub mod metrics;
 pub mod model;
+pub mod pace;
 pub mod predictions;
 mod recorder;
 pub mod routes;
@@ -51,6 +55,7 @@ pub mod seat;
 pub mod segments;
 pub mod server;
 pub mod shadow;
+pub mod shares;
 pub mod split;
 pub mod subject;
 pub mod tap;

@@ -2,21 +2,26 @@
 
 mod checks;
 mod classes;
+mod measure;
 mod probe;
+mod shapes;
 mod table;
+mod widths;
 
 use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use headrace_core::plan::{Plan, Scratch};
 use hyper::header::HeaderValue;
 
 use self::checks::{check_axes, check_graph};
 use self::classes::{greatest, pick};
+use self::measure::measure;
 use self::probe::probe;
+use self::widths::Width;
 use crate::catalogue;
 use crate::columns::WIDEST;
 use crate::engine::{Engine, Port};
@@ -26,6 +31,7 @@ use crate::inputs::{Inputs, RawRows};
 use crate::metrics::Metrics;
 use crate::scheduler::{Limits, Scheduler, rows_are_independent};
 use crate::seat::Seat;
+use crate::shares::Shares;
 use crate::subject::{References, Subject};
 use crate::tensor::{Data, Kind, Tensor};
 
@@ -83,6 +89,17 @@ struct Raw {
     scratch: Mutex<Vec<Scratch>>,
 }
 
+/// Where a model is served: what its requests may be, and whom it shares the workers with.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What may wait, and what is computed together.
+    pub limits: Limits,
+    /// Rows of a request, at most.
+    pub request_rows: usize,
+    /// The models of the server.
+    pub shares: Arc<Shares>,
+}
+
 /// One version of a model.
 #[derive(Debug)]
 pub struct Model {
@@ -115,6 +132,10 @@ pub struct Model {
     shaded: AtomicBool,
     names: Vec<Arc<str>>,
     work: Arc<Work>,
+    /// Of an input that may have any number of columns from a least one on.
+    width: Option<Width>,
+    /// Whether clients can send shapes that nobody knows the graph to take.
+    open: bool,
 }
 
 impl Model {
@@ -124,8 +145,7 @@ impl Model {
         version: &str,
         engines: &mut [Box<dyn Engine>],
         package: Option<Package>,
-        limits: Limits,
-        request_rows: usize,
+        place: &Place,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let workers = engines.len();
@@ -133,13 +153,20 @@ impl Model {
             return Err(StartError::Model { reason: "the server has no engine".to_owned() });
         };
         let engine = first.name();
-        let (inputs, outputs) = (first.inputs().to_vec(), first.outputs().to_vec());
+        let (mut inputs, outputs) = (first.inputs().to_vec(), first.outputs().to_vec());
         check_axes(&inputs)?;
+        let found = if package.is_none() { widths::find(first.as_mut(), &inputs) } else { None };
+        let mut width = found;
+        if let Some(only) = found.filter(|found| found.only) {
+            inputs = only.filled(&inputs);
+            width = None;
+        }
+        let open = width.is_none() && inputs.iter().any(widths::is_open);
         let mut references = None;
         let (work, inputs_seen, outputs_seen, probe) = match package {
             None => {
                 let (seen, given) = (columns(&inputs), columns(&outputs));
-                let probe = probe(&inputs);
+                let probe = probe(&width.map_or_else(|| inputs.clone(), |width| width.filled(&inputs)));
                 (Work::Graph(inputs.clone()), seen, given, probe)
             }
             Some(mut package) => {
@@ -154,20 +181,11 @@ impl Model {
         };
         let any_rows = inputs.iter().chain(&outputs).all(|port| port.shape.first().is_some_and(Option::is_none));
         let mut independent = || probe.as_ref().is_some_and(|probe| rows_are_independent(first.as_mut(), probe));
-        let batched = limits.batch_rows > 1 && any_rows && independent();
-        let limits = if batched { limits } else { Limits { batch_rows: 1, ..limits } };
-        let scheduler = Arc::new(Scheduler::new(workers, limits, Arc::clone(&metrics)));
-        let first_row = |tensor: &Tensor| tensor.slice(0, 1.min(tensor.rows()));
-        let one: Option<Vec<Tensor>> = probe.map(|probe| probe.iter().map(first_row).collect());
-        for engine in engines {
-            let Some(one) = &one else { break };
-            // The first run of a session allocates, the second shows what a row takes.
-            for _ in 0..2 {
-                let began = Instant::now();
-                if engine.run(one).is_ok() {
-                    scheduler.learn(1, began.elapsed());
-                }
-            }
+        let batched = place.limits.batch_rows > 1 && any_rows && independent();
+        let limits = if batched { place.limits } else { Limits { batch_rows: 1, ..place.limits } };
+        let scheduler = Arc::new(Scheduler::new(workers, limits, Arc::clone(&metrics), &place.shares));
+        if let Some(rows) = &probe {
+            measure(engines, rows, limits.batch_rows, &scheduler);
         }
         let plan = match &work {
             Work::Graph(_) => None,
@@ -189,7 +207,7 @@ impl Model {
             outputs: outputs_seen,
             batched,
             engine,
-            request_rows,
+            request_rows: place.request_rows,
             scheduler,
             metrics,
             watched: AtomicBool::new(false),
@@ -197,6 +215,8 @@ impl Model {
             shaded: AtomicBool::new(false),
             label: catalogue::label(name, version),
             work: Arc::new(work),
+            width,
+            open,
         })
     }
 
@@ -271,34 +291,6 @@ impl Model {
         Ok(tensors.into())
     }
 
-    /// Whether the graph takes such tensors.
-    fn check_shapes(&self, tensors: &[Tensor]) -> Result<(), Refusal> {
-        let rows = tensors.first().map_or(0, Tensor::rows);
-        for (port, tensor) in self.ports().iter().zip(tensors) {
-            let name = port.name.escape_debug();
-            let fits = port.shape.len() == tensor.shape.len()
-                && port
-                    .shape
-                    .iter()
-                    .zip(&tensor.shape)
-                    .all(|(wanted, found)| wanted.is_none_or(|wanted| wanted == *found));
-            if !fits {
-                let (found, wanted) = (&tensor.shape, shown(&port.shape));
-                return Err(Refusal::Bad(format!("the input '{name}' has the shape {found:?}, expected {wanted:?}")));
-            }
-            if tensor.rows() != rows {
-                let found = tensor.rows();
-                return Err(Refusal::Bad(format!("the input '{name}' has {found} rows, the others have {rows}")));
-            }
-            if matches!(&tensor.data, Data::Text(texts) if texts.iter().any(|text| text.contains('\0'))) {
-                return Err(Refusal::Bad(format!(
-                    "the input '{name}' holds a NUL, which ONNX Runtime takes in no text"
-                )));
-            }
-        }
-        Ok(())
-    }
-
     /// Rows, each a JSON object of raw columns, as what is computed.
     pub fn features<'a>(&self, rows: impl ExactSizeIterator<Item = Cow<'a, [u8]>>) -> Result<Inputs, Refusal> {
         let Work::Package(raw) = &*self.work else {
@@ -325,7 +317,7 @@ impl Model {
             return Err(refusal);
         }
         let tensors = vec![Tensor { shape: vec![count, width], data: Data::F32(features) }];
-        Ok(Inputs { tensors, raw: seen })
+        Ok(Inputs { tensors, raw: seen, table: None })
     }
 
     /// `"name":` of an input, as a JSON object has it.
@@ -389,10 +381,15 @@ impl Model {
         inputs: Vec<Tensor>,
         limit: Duration,
     ) -> Result<Vec<Output>, Refusal> {
+        let shapes = if self.open { self.shapes(&inputs) } else { String::new() };
         let receiver = self.scheduler.submit(worker, inputs, limit)?;
         let answer = match tokio::time::timeout(limit, receiver).await {
             Err(_) => return Err(Refusal::Expired(limit)),
             Ok(Err(_)) => return Err(Refusal::Draining),
+            // The graph says of its inputs less than it expects, so it is for the client to know.
+            Ok(Ok(Err(Refusal::Failed(reason)))) if self.open => {
+                return Err(Refusal::Bad(format!("{reason}; it was given {shapes}, and does not say what it expects")));
+            }
             Ok(Ok(answer)) => answer?,
         };
         let outputs = match &*self.work {

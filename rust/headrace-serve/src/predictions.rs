@@ -1,6 +1,7 @@
 //! A request for predictions: what it is written in, and what its answer is.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use hyper::Request;
 use hyper::body::Incoming;
@@ -39,6 +40,23 @@ impl Service {
         route: Route,
         request: Request<Incoming>,
     ) -> Result<Reply, Refusal> {
+        let limit = self.deadline(request.headers())?;
+        let entered = self.enter(worker, &model.scheduler, limit).await;
+        let answer = self.predicted(worker, model, route, request, entered.left).await;
+        let late = Refusal::Expired(entered.left);
+        self.leave(worker, entered, answer)
+            .await
+            .map_err(|refusal| if refusal == late { late.within(limit) } else { refusal })
+    }
+
+    async fn predicted(
+        &self,
+        worker: usize,
+        model: &Arc<Model>,
+        route: Route,
+        request: Request<Incoming>,
+        limit: Duration,
+    ) -> Result<Reply, Refusal> {
         let header = header_length(request.headers())?;
         let id = self.identities.of(request.headers());
         let media = match route {
@@ -47,17 +65,17 @@ impl Service {
             _ => Media::Json,
         };
         if media == Media::Arrow {
-            return self.table(worker, model, id, request).await;
+            return self.table(worker, model, id, request, limit).await;
         }
         let body = body::whole(request, self.bounds.body, self.bounds.arrival).await?;
-        model.scheduler.admit(self.bounds.deadline)?;
+        model.scheduler.admit(limit)?;
         let inputs = match (route, media) {
-            (Route::Infer, _) => return self.infer(worker, model, id, header, &body).await,
+            (Route::Infer, _) => return self.infer(worker, model, id, header, &body, limit).await,
             (Route::Predict, _) => rows::v1(model, &accents::text(model, &body)?)?,
             (_, Media::Csv) => csv::columns(model, &body)?,
             (_, Media::Json | Media::Arrow) => rows::mlflow(model, &accents::text(model, &body)?)?,
         };
-        let predicted = self.predict(worker, model, inputs, self.bounds.deadline).await?;
+        let predicted = self.predict(worker, model, inputs, limit).await?;
         Ok(self.watched(Reply::json(rows::answer(&predicted.outputs)), model, id, predicted))
     }
 
@@ -68,18 +86,19 @@ impl Service {
         model: &Arc<Model>,
         id: Arc<str>,
         request: Request<Incoming>,
+        limit: Duration,
     ) -> Result<Reply, Refusal> {
         let json = accepts_json_only(request.headers());
         let bounds = self.bounds;
         let body = body::whole(request, bounds.bulk, bounds.arrival).await?;
-        model.scheduler.admit(bounds.deadline)?;
+        model.scheduler.admit(limit)?;
         let rows = if model.batched { bounds.bulk_rows } else { model.request_rows.min(bounds.bulk_rows) };
         // What a wrong stream does to its reader ends there.
         let table = tokio::task::spawn_blocking(move || Table::read(body, rows)).await;
         let table = table.map_err(|_| Refusal::Bad("the body cannot be read as an Arrow IPC stream".to_owned()))??;
         // Batches are shared, not copied.
         let kept = if model.is_watched() { table.batches.clone() } else { Vec::new() };
-        let outputs = bulk::predict(model, worker, table, bounds.bulk, bounds.deadline).await?;
+        let outputs = bulk::predict(model, worker, table, bounds.bulk, limit, &self.shadows).await?;
         let reply = if json {
             Reply::json(rows::answer(&outputs))
         } else {
@@ -96,6 +115,7 @@ impl Service {
         id: Arc<str>,
         header: Option<usize>,
         body: &[u8],
+        limit: Duration,
     ) -> Result<Reply, Refusal> {
         let mut infer = match header {
             Some(0) => v2::raw(model, body)?,
@@ -108,9 +128,9 @@ impl Service {
                 v2::infer(model, &accents::text(model, json)?, tail)?
             }
         };
-        let limit = infer.timeout.map_or(self.bounds.deadline, |timeout| timeout.min(self.bounds.deadline));
+        let limit = infer.timeout.map_or(limit, |timeout| timeout.min(limit));
         let inputs = std::mem::take(&mut infer.inputs);
-        let predicted = self.predict(worker, model, inputs, limit).await?;
+        let predicted = self.predict(worker, model, inputs, limit).await.map_err(|refusal| refusal.within(limit))?;
         let id = infer.id.as_deref().and_then(identity::usable).unwrap_or(id);
         let v2::Answer { body, header } = v2::answer(model, &infer, &predicted.outputs);
         let mut reply = Reply::json(body);

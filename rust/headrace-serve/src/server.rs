@@ -20,12 +20,14 @@ use crate::connection::connection;
 use crate::engine::choice::{self, Wanted};
 use crate::engine::onnx::Runtime;
 use crate::error::StartError;
+use crate::gate::Gate;
 use crate::http::{Bounds, Service};
 use crate::identity::Identities;
-use crate::model::{Model, Package};
+use crate::model::{Model, Package, Place};
 use crate::scheduler::Limits;
 use crate::seat::Seat;
 use crate::shadow::{Job, Shadows};
+use crate::shares::Shares;
 use crate::tap::{Tap, WatchOptions, Watcher};
 use crate::tokens::Tokens;
 
@@ -94,8 +96,7 @@ pub(crate) enum Phase {
 pub struct Server {
     address: SocketAddr,
     runtime: Runtime,
-    limits: Limits,
-    request_rows: usize,
+    place: Place,
     engine: Wanted,
     service: Arc<Service>,
     phase: watch::Sender<Phase>,
@@ -139,6 +140,7 @@ impl Server {
             bounds: options.bounds,
             tap: watcher.as_ref().map(|watcher| Arc::clone(&watcher.tap)),
             identities,
+            gates: (0..options.workers.get()).map(|_| Gate::default()).collect(),
             version: env!("CARGO_PKG_VERSION"),
         });
         listener.set_nonblocking(true).map_err(failed)?;
@@ -152,8 +154,11 @@ impl Server {
         let server = Self {
             address,
             runtime,
-            limits: options.limits,
-            request_rows: options.request_rows,
+            place: Place {
+                limits: options.limits,
+                request_rows: options.request_rows,
+                shares: Shares::new(options.workers.get()),
+            },
             engine: options.engine,
             service,
             phase,
@@ -193,7 +198,7 @@ impl Server {
         let mut engines = choice::engines(&self.runtime, source.onnx, self.workers.len(), self.engine)?;
         let Source { name, version, package, .. } = source;
         let metrics = self.service.catalogue.metrics(name, version);
-        let model = Model::new(name, version, &mut engines, package, self.limits, self.request_rows, metrics)?;
+        let model = Model::new(name, version, &mut engines, package, &self.place, metrics)?;
         let watched = self.tap().is_some_and(|tap| tap.watches(&model.subject));
         model.watched.store(watched, Ordering::Relaxed);
         self.service.catalogue.count(&model);

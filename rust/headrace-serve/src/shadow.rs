@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 
 use crate::catalogue::Catalogue;
 use crate::error::Refusal;
-use crate::inputs::Inputs;
+use crate::inputs::{Inputs, RawRows, bytes_of};
 use crate::model::{Model, Output};
 use crate::tensor::{Data, Tensor};
 
@@ -185,7 +185,7 @@ impl Shadows {
         }
         // Rows are enough: each shadow has its own plan.
         let tensors = if inputs.raw.is_some() { Vec::new() } else { inputs.tensors.clone() };
-        Some(Inputs { tensors, raw: inputs.raw.clone() })
+        Some(Inputs { tensors, raw: inputs.raw.clone(), table: None })
     }
 
     /// Has what `model` was asked computed by its shadows, too, if there is room.
@@ -194,7 +194,8 @@ impl Shadows {
         let outputs: Arc<[Output]> = Arc::from(outputs);
         let values = outputs.iter().map(|output| &output.tensor).chain(&inputs.tensors);
         let bytes = values.map(|tensor| tensor.data.bytes()).sum::<usize>()
-            + inputs.raw.as_ref().map_or(0, crate::inputs::RawRows::bytes);
+            + inputs.raw.as_ref().map_or(0, RawRows::bytes)
+            + inputs.table.as_ref().map_or(0, bytes_of);
         let names: Vec<String> = model.ports().iter().map(|port| port.name.clone()).collect();
         for shadow in shadows.iter() {
             let difference = Arc::clone(&shadow.metrics);
@@ -240,6 +241,9 @@ impl Shadows {
 
 /// What the shadow takes: rows go through its own plan, tensors are those of the same name.
 fn inputs(job: &Job) -> Result<Vec<Tensor>, Refusal> {
+    if let Some(table) = &job.inputs.table {
+        return job.shadow.columns(table, 0, BYTES);
+    }
     if job.shadow.takes_rows() {
         let rows: Vec<Cow<'_, [u8]>> = job.inputs.raw.iter().flat_map(|raw| raw.iter().map(Cow::Borrowed)).collect();
         return Ok(job.shadow.features(rows.into_iter())?.tensors);

@@ -31,7 +31,7 @@ impl Service {
         limit: Duration,
     ) -> Result<Predicted, Refusal> {
         let tried = Shadows::kept(model, &inputs);
-        let Inputs { tensors, raw } = inputs;
+        let Inputs { tensors, raw, .. } = inputs;
         let kept = if model.is_watched() { model.kept(&tensors) } else { Vec::new() };
         let outputs = model.predict(worker, tensors, limit).await?;
         if let Some(tried) = tried {

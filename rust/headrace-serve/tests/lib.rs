@@ -3,9 +3,12 @@
 
 mod catalogue;
 mod fake;
+mod gate;
 mod json;
+mod pace;
 mod routes;
 mod scheduler;
 mod shadow;
+mod shares;
 mod split;
 mod tensor;

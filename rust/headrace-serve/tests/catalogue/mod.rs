@@ -1,12 +1,14 @@
 //! Endpoints and versions: who is given which, and what becomes of those that are gone.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use headrace_serve::catalogue::{Catalogue, Endpoint, Share};
 use headrace_serve::engine::Engine;
 use headrace_serve::error::Refusal;
-use headrace_serve::model::Model;
+use headrace_serve::model::{Model, Place};
 use headrace_serve::scheduler::Limits;
+use headrace_serve::shares::Shares;
 use hyper::HeaderMap;
 use hyper::header::HeaderValue;
 use tokio::runtime::Builder;
@@ -14,12 +16,19 @@ use tokio::task::LocalSet;
 
 use crate::fake::{Fake, Runs};
 
-const LIMITS: Limits = Limits { batch_rows: 8, queue_rows: 8, queue_bytes: 800 };
+const LIMITS: Limits = Limits {
+    batch_rows: 8,
+    queue_rows: 8,
+    queue_bytes: 800,
+    queue_time: Duration::from_secs(1),
+    delay: Duration::ZERO,
+};
 
 fn model(catalogue: &Catalogue, version: &str) -> Arc<Model> {
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Fake::new(&Runs::default()))];
     let metrics = catalogue.metrics("m", version);
-    let model = Model::new("m", version, &mut engines, None, LIMITS, 100, metrics).unwrap();
+    let place = Place { limits: LIMITS, request_rows: 100, shares: Shares::new(1) };
+    let model = Model::new("m", version, &mut engines, None, &place, metrics).unwrap();
     catalogue.count(&model);
     Arc::new(model)
 }

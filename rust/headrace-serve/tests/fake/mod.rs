@@ -37,7 +37,8 @@ impl Engine for Fake {
         if values.iter().any(|value| *value < 0.0) {
             return Err("a number is negative".to_owned());
         }
-        Ok(vec![column(values.iter().map(|value| value * 2.0).collect())])
+        let data = Data::F64(values.iter().map(|value| value * 2.0).collect());
+        Ok(vec![Tensor { shape: inputs[0].shape.clone(), data }])
     }
 }
 

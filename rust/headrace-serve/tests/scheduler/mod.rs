@@ -8,6 +8,7 @@ use headrace_serve::engine::{Engine, Port};
 use headrace_serve::error::Refusal;
 use headrace_serve::metrics::Metrics;
 use headrace_serve::scheduler::{Answer, Limits, Scheduler, rows_are_independent};
+use headrace_serve::shares::Shares;
 use headrace_serve::tensor::Tensor;
 use proptest::prelude::*;
 use tokio::runtime::{Builder, Runtime};
@@ -15,7 +16,13 @@ use tokio::runtime::{Builder, Runtime};
 use crate::fake::{Fake, Runs, column, numbers};
 
 const PATIENT: Duration = Duration::from_mins(1);
-const WIDE: Limits = Limits { batch_rows: 100, queue_rows: 1000, queue_bytes: 100_000 };
+const WIDE: Limits = Limits {
+    batch_rows: 100,
+    queue_rows: 1000,
+    queue_bytes: 100_000,
+    queue_time: Duration::from_mins(1),
+    delay: Duration::ZERO,
+};
 
 fn runtime() -> Runtime {
     Builder::new_current_thread().enable_all().build().unwrap()
@@ -23,7 +30,7 @@ fn runtime() -> Runtime {
 
 fn scheduler(workers: usize, limits: Limits) -> (Arc<Scheduler>, Arc<Metrics>) {
     let metrics = Arc::new(Metrics::new("m", "1"));
-    (Arc::new(Scheduler::new(workers, limits, Arc::clone(&metrics))), metrics)
+    (Arc::new(Scheduler::new(workers, limits, Arc::clone(&metrics), &Shares::new(workers))), metrics)
 }
 
 fn start(scheduler: &Arc<Scheduler>, worker: usize, engine: impl Engine + 'static) -> tokio::task::JoinHandle<()> {
@@ -95,8 +102,111 @@ fn mates_of_another_shape_are_computed_singly() {
 }
 
 #[test]
+fn those_of_equal_width_are_computed_together() {
+    let runs = Runs::default();
+    runtime().block_on(async {
+        let (scheduler, _) = scheduler(1, WIDE);
+        let wide = |value: f64, width: usize| Tensor { shape: vec![1, width], ..column(vec![value; width]) };
+        let answers: Vec<_> = (0..12_u32)
+            .map(|number| scheduler.submit(0, vec![wide(f64::from(number), 2 + number as usize % 3)], PATIENT).unwrap())
+            .collect();
+        start(&scheduler, 0, Fake::new(&runs));
+        for (number, answer) in (0..12_u32).zip(answers) {
+            assert_eq!(doubled(&answer.await.unwrap()), vec![2.0 * f64::from(number); 2 + number as usize % 3]);
+        }
+        // Four of each width; the fake counts values.
+        assert_eq!(*runs.lock().unwrap(), [8, 12, 16]);
+        assert_eq!(scheduler.waiting(), (0, 0));
+    });
+}
+
+#[test]
+fn a_batch_is_no_larger_than_it_pays_and_no_later_than_its_first_may_be() {
+    let runs = Runs::default();
+    runtime().block_on(async {
+        let (scheduler, _) = scheduler(1, WIDE);
+        // A row takes as long in four as in sixteen.
+        for (rows, micros) in [(1, 100), (2, 120), (4, 160), (8, 320), (16, 640)] {
+            scheduler.learn(rows, Duration::from_micros(micros));
+        }
+        let answers: Vec<_> = (0..10).map(|_| scheduler.submit(0, vec![column(vec![1.0])], PATIENT).unwrap()).collect();
+        start(&scheduler, 0, Fake::new(&runs));
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        assert_eq!(runs.lock().unwrap()[..1], [4]);
+    });
+    let runs = Runs::default();
+    runtime().block_on(async {
+        let (scheduler, _) = scheduler(2, WIDE);
+        for (rows, seconds) in [(1, 1), (16, 8), (64, 16)] {
+            scheduler.learn(rows, Duration::from_secs(seconds));
+        }
+        // A hundred would take 25 seconds, and so would fifty.
+        let limit = Duration::from_secs(24);
+        let answers: Vec<_> = (0..40).map(|_| scheduler.submit(0, vec![column(vec![1.0])], limit).unwrap()).collect();
+        start(&scheduler, 0, Fake::new(&runs));
+        for answer in answers {
+            answer.await.unwrap().unwrap();
+        }
+        assert_eq!(*runs.lock().unwrap(), [25, 15]);
+    });
+}
+
+#[test]
+fn a_delay_lets_others_join_and_ends_once_there_are_enough() {
+    let runs = Runs::default();
+    runtime().block_on(async {
+        let (scheduler, _) = scheduler(1, Limits { batch_rows: 3, delay: PATIENT, ..WIDE });
+        start(&scheduler, 0, Fake::new(&runs));
+        let limit = Duration::from_hours(1);
+        let mut first = scheduler.submit(0, vec![column(vec![1.0])], limit).unwrap();
+        for _ in 0..20 {
+            tokio::task::yield_now().await;
+        }
+        assert!(first.try_recv().is_err());
+        let second = scheduler.submit(0, vec![column(vec![1.0; 2])], limit).unwrap();
+        assert_eq!((doubled(&first.await.unwrap()), doubled(&second.await.unwrap())), (vec![2.0], vec![2.0; 2]));
+        assert_eq!(*runs.lock().unwrap(), [3]);
+    });
+    let runs = Runs::default();
+    runtime().block_on(async {
+        let delay = Duration::from_millis(5);
+        let (scheduler, _) = scheduler(1, Limits { delay, ..WIDE });
+        start(&scheduler, 0, Fake::new(&runs));
+        let began = std::time::Instant::now();
+        let alone = scheduler.submit(0, vec![column(vec![1.0])], PATIENT).unwrap();
+        assert_eq!(doubled(&alone.await.unwrap()), [2.0]);
+        assert!(began.elapsed() >= delay);
+        // Who has little time does not spend it on others.
+        let hurried = scheduler.submit(0, vec![column(vec![1.0])], Duration::from_millis(4)).unwrap();
+        assert!(hurried.await.unwrap().is_ok());
+    });
+}
+
+#[test]
+fn more_than_may_take_the_queues_time_is_refused_though_it_could_be_answered() {
+    let (scheduler, _) = scheduler(2, Limits { queue_time: Duration::from_secs(5), ..WIDE });
+    scheduler.learn(1, Duration::from_secs(4));
+    // One for each worker may wait, however long it takes.
+    let _first = scheduler.submit(0, vec![column(vec![1.0; 3])], PATIENT).unwrap();
+    let _second = scheduler.submit(0, vec![column(vec![1.0])], PATIENT).unwrap();
+    assert_eq!(scheduler.submit(0, vec![column(vec![1.0])], PATIENT).unwrap_err().retry_after(), Some(9));
+}
+
+#[test]
+fn who_has_left_takes_nobodys_place() {
+    let (scheduler, _) = scheduler(1, Limits { queue_rows: 3, ..WIDE });
+    let left: Vec<_> = (0..3).map(|_| scheduler.submit(0, vec![column(vec![1.0])], PATIENT).unwrap()).collect();
+    drop(left);
+    let stays = scheduler.submit(0, vec![column(vec![1.0])], PATIENT).unwrap();
+    assert_eq!(scheduler.waiting(), (1, 8));
+    drop(stays);
+}
+
+#[test]
 fn what_does_not_fit_into_the_queue_is_refused() {
-    let limits = Limits { batch_rows: 100, queue_rows: 3, queue_bytes: 100 };
+    let limits = Limits { queue_rows: 3, queue_bytes: 100, ..WIDE };
     let (scheduler, _) = scheduler(1, limits);
     let first = scheduler.submit(0, vec![column(vec![1.0; 2])], PATIENT).unwrap();
     let refused = scheduler.submit(0, vec![column(vec![1.0; 2])], PATIENT).unwrap_err();
@@ -106,7 +216,7 @@ fn what_does_not_fit_into_the_queue_is_refused() {
     assert_eq!(scheduler.waiting(), (3, 24));
     drop((first, second));
 
-    let limits = Limits { batch_rows: 100, queue_rows: 1000, queue_bytes: 20 };
+    let limits = Limits { queue_bytes: 20, ..WIDE };
     let (scheduler, _) = self::scheduler(1, limits);
     // One that is larger than the queue waits for nobody.
     let alone = scheduler.submit(0, vec![column(vec![1.0; 9])], PATIENT).unwrap();

@@ -1,13 +1,15 @@
 //! Shadows: what is compared, and that what they cannot keep up with is dropped and counted.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use headrace_serve::catalogue::{Catalogue, Endpoint, Share};
 use headrace_serve::engine::Engine;
 use headrace_serve::inputs::Inputs;
-use headrace_serve::model::{Model, Output};
+use headrace_serve::model::{Model, Output, Place};
 use headrace_serve::scheduler::Limits;
 use headrace_serve::shadow::{Difference, Shadows};
+use headrace_serve::shares::Shares;
 use headrace_serve::tensor::{Data, Tensor};
 
 use crate::fake::{Fake, Runs, column};
@@ -27,8 +29,15 @@ fn line(text: &str, name: &str) -> String {
 
 fn model(catalogue: &Catalogue, version: &str) -> Arc<Model> {
     let mut engines: Vec<Box<dyn Engine>> = vec![Box::new(Fake::new(&Runs::default()))];
-    let limits = Limits { batch_rows: 8, queue_rows: 8, queue_bytes: 800 };
-    let model = Model::new("m", version, &mut engines, None, limits, 100, catalogue.metrics("m", version)).unwrap();
+    let limits = Limits {
+        batch_rows: 8,
+        queue_rows: 8,
+        queue_bytes: 800,
+        queue_time: Duration::from_secs(1),
+        delay: Duration::ZERO,
+    };
+    let place = Place { limits, request_rows: 100, shares: Shares::new(1) };
+    let model = Model::new("m", version, &mut engines, None, &place, catalogue.metrics("m", version)).unwrap();
     catalogue.count(&model);
     Arc::new(model)
 }

@@ -1,0 +1,44 @@
+//! How fast refusals leave.
+//!
+//! A refusal costs about as much as a short answer, and many clients that are refused ask again at once: without more, the
+//! processor would be spent on refusals. So those that come too fast wait before they are told, their bodies unread; what
+//! such clients send meanwhile waits in their own systems. Who comes back after `Retry-After` does not notice.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// Time between refusals of a worker.
+const STEP: Duration = Duration::from_millis(1);
+/// Refusals that leave at once if there were none before.
+const BURST: u32 = 64;
+/// How long a refusal waits, at most.
+const LONGEST: Duration = Duration::from_secs(1);
+
+/// Where refusals of a worker wait.
+#[derive(Debug, Default)]
+pub struct Gate {
+    /// When the last that waits may leave.
+    last: Mutex<Option<Instant>>,
+}
+
+impl Gate {
+    /// How long a refusal that comes now has to wait, which must not be longer than `limit`.
+    #[must_use]
+    pub fn wait(&self, now: Instant, limit: Duration) -> Duration {
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let earliest = now.checked_sub(STEP * BURST).unwrap_or(now);
+        let leaves = last.map_or(earliest, |last| last.max(earliest)) + STEP;
+        let leaves = leaves.min(now + limit.min(LONGEST));
+        *last = Some(leaves);
+        leaves.saturating_duration_since(now)
+    }
+
+    /// Waits so long, and says how long it was.
+    pub async fn hold(&self, limit: Duration) -> Duration {
+        let wait = self.wait(Instant::now(), limit);
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        wait
+    }
+}
