@@ -67,7 +67,15 @@ def tamper(store: Store, *statements: str) -> None:
         ("UPDATE loop_log SET who = 'nobody' WHERE seq = 3", "entry 3"),
         ("UPDATE loop_log SET kind = 'x' WHERE seq = 2", "entry 2"),
         ("UPDATE loop_log SET hash = '00' WHERE seq = 3", "entry 3"),
+        ("UPDATE loop_log SET body = 'no JSON' WHERE seq = 2", "entry 2 .* not what was written"),
+        ("UPDATE loop_log SET body = '{ \"n\":1}' WHERE seq = 2", "entry 2 .* not what was written"),
+        ('UPDATE loop_log SET body = \'{"n":0,"n":1}\' WHERE seq = 2', "entry 2 .* not what was written"),
+        ("UPDATE loop_log SET at = 'soon' WHERE seq = 2", "entry 2 .* not what was written"),
+        ("UPDATE loop_log SET seq = CASE seq WHEN 2 THEN 30 ELSE seq END", "entry 2 is missing"),
+        ("UPDATE loops SET head = '00'", "ends with entry 3"),
         ("DELETE FROM loop_log WHERE seq = 2", "entry 2 is missing"),
+        ("DELETE FROM loop_log WHERE seq = 1", "entry 1 is missing"),
+        ("DELETE FROM loop_log", "ends with entry 0, and 3 were written"),
         ("DELETE FROM loop_log WHERE seq = 3", "ends with entry 2, and 3 were written"),
     ],
 )
@@ -77,9 +85,32 @@ def test_what_was_changed_shows(root: Path, statement: str, words: str) -> None:
             store.loops.append("p", "k", {"n": n}, at=float(n), who="me")
         assert store.loops.verify("p").problems == ()
         tamper(store, statement)
-        (problem,) = store.loops.verify("p").problems
-
+        problem, guards = store.loops.verify("p").problems
         assert re.search(words, problem)
+        assert "loop_log_no_delete, loop_log_no_update is gone" in guards
+
+
+def test_entries_that_changed_places_show(root: Path) -> None:
+    with Store.open(root) as store:
+        for n in range(4):
+            store.loops.append("p", "k", {"n": n}, at=float(n), who="me")
+        swap = "UPDATE loop_log SET seq = {} WHERE seq = {}"
+        tamper(store, swap.format(99, 2), swap.format(2, 3), swap.format(3, 99))
+        problem = store.loops.verify("p").problems[0]
+        assert problem.startswith("entry 2 (k) is not what was written")
+        assert problem.endswith("entry 3 stood here")
+
+
+def test_a_log_that_was_cut_off_with_its_head_or_written_anew_is_only_told_by_a_head_that_was_kept(root: Path) -> None:
+    with Store.open(root) as store:
+        heads = [store.loops.append("p", "k", {"n": n}, at=float(n), who="me").hash for n in range(3)]
+        guards = store.database
+        with guards.read() as connection:
+            made = connection.rows("SELECT sql FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'loop_log'")
+        cut = f"UPDATE loops SET last_seq = 2, head = '{heads[1]}'"  # noqa: S608  # a hash of ours
+        tamper(store, "DELETE FROM loop_log WHERE seq = 3", cut, *(row.sql for row in made))
+        assert store.loops.verify("p").problems == ()
+        assert [entry.hash for entry in store.loops.entries("p")] == heads[:2]
 
 
 def test_the_database_itself_refuses_to_change_an_entry(open_store: Callable[..., Store]) -> None:

@@ -159,3 +159,90 @@ def test_refused(store: Store, tmp_path: Path) -> None:
     if store.url is None:
         with pytest.raises(StoreError, match="with itself"):
             store.merge(store.root)
+
+
+# --- logs of loops ----------------------------------------------------------------------------------------------------
+
+
+def says(store: Store, *kinds: str, project: str = "p", who: str = "me") -> None:
+    for kind in kinds:
+        store.loops.append(project, kind, {"kind": kind}, at=1.0, who=who)
+
+
+def test_the_log_of_a_loop_comes_over_whole_and_goes_on_here(store: Store, other: Store) -> None:
+    says(store, "mine", project="another")
+    says(other, "a", "b", "c")
+    lease = other.loops.take("p")
+    assert lease is not None
+    try:
+        report = store.merge(other.root)
+    finally:
+        lease.release()
+    assert (report.logs, report.skipped) == (("p",), ())
+    assert store.loops.entries("p") == other.loops.entries("p")
+    assert store.loops.verify("p") == other.loops.verify("p")
+    assert store.loops.working("p") is None
+    says(store, "d")
+    assert [entry.kind for entry in store.loops.entries("p")] == ["a", "b", "c", "d"]
+    assert store.loops.verify("p").problems == ()
+    assert [entry.kind for entry in store.loops.entries("another")] == ["mine"]
+    again = store.merge(other.root)  # nothing of it is missing here
+    assert (again.logs, again.skipped) == ((), ())
+    assert len(store.loops.entries("p")) == 4
+
+
+def test_a_log_comes_over_where_a_loop_waits_for_its_first_entry(store: Store, other: Store) -> None:
+    says(other, "a")
+    lease = store.loops.take("p")
+    assert lease is not None
+    try:
+        assert store.merge(other.root).logs == ("p",)
+        store.loops.append("p", "b", {}, at=2.0, who="me", lease=lease)
+    finally:
+        lease.release()
+    assert store.loops.verify("p").problems == ()
+
+
+def test_two_logs_that_went_apart_are_refused_aloud_and_the_rest_comes_over(
+    store: Store, other: Store, record: Record
+) -> None:
+    says(store, "a", "b")
+    says(other, "a", "c", "d")
+    ref = run(other, record, 1)
+    before = store.loops.entries("p")
+    report = store.merge(other.root)
+    (said,) = report.skipped
+    assert said.startswith("the log of the loop of p: both have one, and they differ from entry 2 on")
+    assert (report.logs, report.runs) == ((), 1)
+    assert store.loops.entries("p") == before
+    assert store.artifacts.verify(ref.digest)
+
+
+def test_a_copy_that_went_on_is_refused_aloud(store: Store, other: Store) -> None:
+    """Its promotions did not come over either: aliases of models that both have stay where they are."""
+    says(store, "a")
+    says(other, "a", "b")
+    (said,) = store.merge(other.root).skipped
+    assert "differ from entry 2 on" in said
+
+
+def test_a_log_whose_chain_does_not_hold_is_refused_aloud(store: Store, other: Store) -> None:
+    says(other, "a", "b")
+    with other.database.write() as connection:
+        connection.core.exec_driver_sql("DROP TRIGGER loop_log_no_update")
+        connection.core.exec_driver_sql("UPDATE loop_log SET who = 'x' WHERE seq = 1")
+    report = store.merge(other.root)
+    assert report.logs == ()
+    assert "its chain does not hold there (entry 1" in report.skipped[0]
+    assert store.loops.entries("p") == []
+
+
+def test_a_log_of_versions_with_other_numbers_here_is_refused_aloud(store: Store, other: Store) -> None:
+    about = {"about": {}, "model_digest": "0" * 64}
+    Registry(store, who="me").register("m", {"a": b"1"}, **about)
+    theirs = Registry(other, who="me").register("m", {"a": b"2"}, **about)
+    other.loops.append("p", "trained", {"version": theirs.number, "package": theirs.package}, at=1.0, who="me")
+    report = store.merge(other.root)
+    assert report.versions == (("m", 1, 2),)
+    assert report.logs == ()
+    assert "speaks of version 1, which has another number here" in report.skipped[0]

@@ -10,7 +10,7 @@ import click
 from headrace.cli.command import Command, Group
 from headrace.cli.options import json_option, project_option
 from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, iso, moment
-from headrace.errors import StoreError
+from headrace.errors import StoreError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -114,7 +114,10 @@ def audit() -> None:
 @audit.command(
     short_help="Compute the chain of the log anew.",
     examples=["headrace audit verify", "headrace audit verify --head 5f0c..."],
-    keys={"ok, entries, head": "whether the chain holds, how long it is, its last hash", "problems": "what is wrong"},
+    keys={
+        "ok, entries, head": "whether the chain holds, how long it is, its last hash",
+        "problems, notes": "what is wrong, what to know",
+    },
 )
 @click.option("--head", metavar="HASH", help="A head that was kept elsewhere: it must be in the chain.")
 @project_option
@@ -122,21 +125,24 @@ def audit() -> None:
 def verify(*, head: str | None, project_dir: str, env: str | None, as_json: bool) -> None:
     """Compute the chain of the log anew: each entry has the SHA-256 of the one before and of itself.
 
-    It shows what was changed, taken out or put in. A log that was written anew as a whole is only found by comparing
-    with a head that was kept elsewhere: keep the one that is printed. Exits with 5 if anything is wrong.
+    It shows what was changed, taken out, put in or moved, a log that lost its end, and moves of an alias that the
+    registry has and the log has not. A log that was written anew as a whole is only found by comparing with a head
+    that was kept elsewhere: keep the one that is printed. Exits with 5 if anything is wrong.
     """
     from headrace.project import Project
+    from headrace.project.auditing import audit as audited
 
     with Project(project_dir, env=env) as project:
-        loops, name = project.store_to_read.loops, project.spec.name
-        found = loops.verify(name)
-        known = head is None or any(entry.hash.startswith(head) for entry in loops.entries(name))
-    problems = [*found.problems, *([] if known else [f"no entry has the hash {head}"])]
+        name = project.spec.name
+        found = audited(project, head)
     if as_json:
-        echo_json({"ok": not problems, "entries": found.entries, "head": found.head, "problems": problems})
-    if problems:
+        document = {"ok": not found.problems, "entries": found.entries, "head": found.head}
+        echo_json({**document, "problems": list(found.problems), "notes": list(found.notes)})
+    for note in found.notes:
+        click.echo(printable(note), err=True)
+    if found.problems:
         raise StoreError(
-            f"the log of {name!r} was tampered with or is damaged: {problems[0]}",
+            f"the log of {name!r} was tampered with or is damaged: {'; '.join(found.problems)}",
             place="loop_log",
             hint="Restore the database from a copy, and find out who can write to it.",
         )

@@ -11,6 +11,7 @@ import click
 from headrace.cli.command import Group
 from headrace.cli.options import json_option, project_option
 from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, one_line, size
+from headrace.errors import StoreError, printable
 
 if TYPE_CHECKING:
     from headrace.store.fsck import FsckReport
@@ -47,7 +48,6 @@ def fsck(*, repair: bool, project_dir: str, env: str | None, as_json: bool) -> N
     Damaged objects are moved to .headrace/quarantine, unless the store is read-only. Exits with 5 if something is
     damaged and not mended.
     """
-    from headrace.errors import StoreError
     from headrace.project import Project
 
     with Project(project_dir, env=env) as project:
@@ -160,3 +160,5 @@ def merge(*, other: Path, project_dir: str, env: str | None, as_json: bool) -> N
         echo_json({"report": document})
         return
     echo_pairs({name: one_line(len(v) if isinstance(v, list | tuple) else v) for name, v in document.items()})
+    for skipped in report.skipped:
+        click.echo(f"not taken over: {printable(skipped)}", err=True)

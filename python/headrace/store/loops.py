@@ -21,7 +21,7 @@ from headrace.store.locks import FileLock
 from headrace.store.parts import canonical_json
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from headrace.store.database import Connection, Database
@@ -49,6 +49,16 @@ INSERT INTO loop_log (project, seq, kind, at, who, body, hash)
 VALUES (:project, :seq, :kind, :at, :who, :body, :hash)
 """
 _LOG = "SELECT * FROM loop_log WHERE project = :project AND seq > :after ORDER BY seq"
+
+_COLUMNS = ("project", "seq", "kind", "at", "who", "body", "hash")
+_GUARDS = {
+    "sqlite": "SELECT name FROM sqlite_master WHERE type = 'trigger' AND tbl_name = 'loop_log'",
+    "postgresql": "SELECT tgname AS name FROM pg_trigger WHERE tgrelid = 'loop_log'::regclass AND tgenabled <> 'D'",
+}
+_GUARD_NAMES = {
+    "sqlite": {"loop_log_no_update", "loop_log_no_delete"},
+    "postgresql": {"loop_log_no_change", "loop_log_no_truncate"},
+}
 
 
 @dataclass(frozen=True)
@@ -153,22 +163,17 @@ class Loops:
         with self._database.read() as connection:
             rows = connection.rows(_LOG, project=project, after=0)
             states = connection.rows(_STATE, project=project)
-        problems: list[str] = []
-        before = ORIGIN
-        for position, row in enumerate(rows, start=1):
-            if row.seq != position:
-                problems.append(f"entry {position} is missing: the next one is number {row.seq}")
-                break
-            entry = {"project": project, "seq": row.seq, "kind": row.kind, "at": row.at, "who": row.who}
-            if _chained(before, entry, row.body) != row.hash:
-                problems.append(f"entry {row.seq} ({row.kind}) is not what was written, or one before it is not")
-                break
-            before = row.hash
-        if not problems and states and (states[0].head != before or states[0].last_seq != len(rows)):
+            guards = {row.name for row in connection.rows(_GUARDS[self._database.dialect])}
+        head, wrong = check_chain([{key: getattr(row, key) for key in _COLUMNS} for row in rows])
+        problems = [wrong] if wrong is not None else []
+        if not problems and states and (states[0].head != head or states[0].last_seq != len(rows)):
             problems.append(f"the log ends with entry {len(rows)}, and {states[0].last_seq} were written")
         if not problems and rows and not states:
             problems.append("the log has entries, and no head")
-        return Verified(len(rows), before, tuple(problems))
+        gone = sorted(_GUARD_NAMES[self._database.dialect] - guards)
+        if gone:
+            problems.append(f"the database does not refuse changes of the log any more: {', '.join(gone)} is gone")
+        return Verified(len(rows), head, tuple(problems))
 
     # --- who may write --------------------------------------------------------------------------------------------
 
@@ -227,6 +232,29 @@ class Loops:
                 f"this process is no longer the loop of {lease.project!r}: another one has taken over",
                 hint="Nothing was written since. `headrace loop` waits for the other one to end.",
             )
+
+
+def check_chain(rows: Sequence[Mapping[str, Any]]) -> tuple[str, str | None]:
+    """The last hash of rows of `loop_log` that holds, and the first thing that is wrong, or None. Rows by `seq`."""
+    before = ORIGIN
+    for position, row in enumerate(rows, start=1):
+        if row["seq"] != position:
+            return before, f"entry {position} is missing: the next one is number {row['seq']}"
+        if _hashed(before, row, position) != row["hash"]:
+            said = f"entry {position} ({row['kind']}) is not what was written, or one before it is not"
+            here = next((other["seq"] for other in rows if _hashed(before, other, position) == other["hash"]), None)
+            return before, said if here is None else f"{said}: entry {here} stood here"
+        before = row["hash"]
+    return before, None
+
+
+def _hashed(before: str, row: Mapping[str, Any], seq: int) -> str | None:
+    """What the hash of a row must be as number `seq`; None where its text is none that was written here."""
+    try:
+        same = canonical_json(from_json(row["body"])).decode() == row["body"]
+        return _chained(before, {**row, "seq": seq}, row["body"]) if same else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _chained(before: str, entry: Mapping[str, Any], body: str) -> str:

@@ -3,10 +3,14 @@
 Runs, artifacts and cache entries keep their names, which are unique by construction. Versions of a model that only the
 other store has keep their numbers, aliases and history. Versions of a model that both have get the next numbers here,
 where their package is not here already; the aliases here stay where they are.
+
+The log of a loop is a chain of hashes: it comes over whole, entry by entry as it was written, or not at all. Two logs
+of one project that went apart cannot become one without being written anew, which the chain is there to show.
 """
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -15,6 +19,7 @@ import sqlalchemy as sa
 
 from headrace.errors import CorruptObjectError, NotFoundError, StoreError
 from headrace.store import schema
+from headrace.store.loops import ORIGIN, check_chain
 from headrace.store.versions import manifest_files
 
 if TYPE_CHECKING:
@@ -28,7 +33,7 @@ Rows = list[dict[str, Any]]
 
 @dataclass(frozen=True)
 class MergeReport:
-    """What was taken over: counts, and `versions` as (model, number there, number here).
+    """What was taken over: counts, `versions` as (model, number there, number here), and projects whose log came over.
 
     `skipped`: what was not, and why, as sentences.
     """
@@ -39,6 +44,7 @@ class MergeReport:
     runs: int
     cache_entries: int
     versions: tuple[tuple[str, int, int], ...]
+    logs: tuple[str, ...]
     skipped: tuple[str, ...]
 
 
@@ -75,6 +81,7 @@ def merge(source: Store, target: Store) -> MergeReport:
         cached = _add_cache(work, connection)
         _add_served(work, connection)
         versions = _add_versions(work, connection)
+        logs = _add_logs(work, connection)
     return MergeReport(
         objects=work.objects,
         bytes=work.bytes,
@@ -82,6 +89,7 @@ def merge(source: Store, target: Store) -> MergeReport:
         runs=runs,
         cache_entries=cached,
         versions=tuple(versions),
+        logs=tuple(logs),
         skipped=tuple(work.skipped),
     )
 
@@ -211,6 +219,56 @@ def _add_versions(work: _Merge, connection: Connection) -> list[tuple[str, int, 
     for name in sorted(shared & {row["model"] for row in work.rows["aliases"]}):
         work.skipped.append(f"aliases of {name}: those here stay where they are")
     return taken
+
+
+def _add_logs(work: _Merge, connection: Connection) -> list[str]:
+    """Logs of loops that are not here, as they are there; said of each other one why it stays there."""
+    heads, log = schema.loops, schema.loop_log
+    here = set(connection.execute(sa.select(heads.c.project).where(heads.c.last_seq > 0)).scalars())
+    taken = []
+    for state in sorted(work.rows["loops"], key=lambda row: row["project"]):
+        name = state["project"]
+        rows = sorted((r for r in work.rows["loop_log"] if r["project"] == name), key=lambda row: row["seq"])
+        if not rows:
+            continue
+        against = _against_log(connection, name, rows, state, here=name in here)
+        if against is None:
+            at_rest = {**state, "last_seq": 0, "head": ORIGIN, "epoch": 0, "host": "", "lease_until": 0.0}
+            connection.execute(work.target.database.insert_new(heads), [at_rest])
+            chain = {"last_seq": state["last_seq"], "head": state["head"]}
+            connection.execute(heads.update().where(heads.c.project == name).values(chain))
+            _insert(work, connection, log, rows)
+            taken.append(name)
+        elif against:
+            work.skipped.append(f"the log of the loop of {name}: {against}")
+    return taken
+
+
+def _against_log(connection: Connection, name: str, rows: Rows, state: Mapping[str, Any], *, here: bool) -> str | None:
+    """Why a log does not come over; None: it does; empty: nothing of it is missing here."""
+    head, wrong = check_chain(rows)
+    if wrong is not None or (head, len(rows)) != (state["head"], state["last_seq"]):
+        return f"its chain does not hold there ({wrong or 'its end is missing'})"
+    if here:
+        found = connection.execute(sa.select(schema.loop_log).where(schema.loop_log.c.project == name)).mappings()
+        ours = [row["hash"] for row in sorted(found, key=lambda row: row["seq"])]
+        theirs = [row["hash"] for row in rows]
+        if ours[: len(theirs)] == theirs:
+            return ""
+        same = sum(1 for a, b in zip(ours, theirs, strict=False) if a == b)
+        return (
+            f"both have one, and they differ from entry {same + 1} on; chained entries cannot be put together. The one "
+            "here stays, and the other stays in its store"
+        )
+    version = schema.versions
+    known = {(row.number, row.package) for row in connection.execute(sa.select(version.c.number, version.c.package))}
+    for row in rows:
+        body = json.loads(row["body"]) if row["kind"] == "trained" else {}
+        if body.get("version") is not None and (body["version"], body["package"]) not in known:
+            return (
+                f"entry {row['seq']} speaks of version {body['version']}, which has another number here or is not here"
+            )
+    return None
 
 
 def _insert(work: _Merge, connection: Connection, table: sa.Table, rows: Iterable[Mapping[str, Any]]) -> None:
