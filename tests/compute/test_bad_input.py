@@ -283,6 +283,45 @@ def test_invalid_utf8_in_a_raw_arrow_buffer(bad, kind, plan):
     told(lambda: plan.matrix(plan_frame(city=column)), "column 'city', row 2", "UTF-8")
 
 
+TEXT_COLUMNS = {
+    "string": lambda values: raw_text(*values),
+    "large": lambda values: raw_text(*values, kind=pa.large_string()),
+    "view": lambda values: raw_text(*values, kind=pa.string_view()),
+    "dictionary": lambda values: pa.DictionaryArray.from_arrays(
+        pa.array([0, 1, 2, 1, 0, 0]), raw_text(b"a", b"b", values[2])
+    ),
+    "list": lambda values: pa.ListArray.from_arrays(pa.array(range(7), pa.int32()), raw_text(*values)),
+    "fixed": lambda values: pa.FixedSizeListArray.from_arrays(raw_text(*values), 1),
+    "struct": lambda values: pa.StructArray.from_arrays([raw_text(*values)], ["inner"]),
+    "chunked": lambda values: pa.chunked_array([raw_text(*values[:2]), raw_text(*values[2:])]),
+}
+
+
+@pytest.mark.parametrize("layout", TEXT_COLUMNS)
+def test_invalid_utf8_in_a_raw_arrow_buffer_where_a_plan_is_fitted(layout, plan):
+    """polars takes it on trust and panics; so it never comes there."""
+    column = TEXT_COLUMNS[layout]([b"a", b"b", b"\xff", b"b", b"a", b"a"])
+    fine = TEXT_COLUMNS[layout]([b"a", b"b", b"c", b"b", b"a", b"a"])
+    frame = pa.table({"n": range(6), "city": column, "y": [True, False] * 3})
+    for call in (FeaturePlan.fit, FeaturePlan.fit_transform):
+        told(lambda call=call: call(frame, target="y", task="binary"), "column 'city', row 2", "UTF-8")
+    read = pl.DataFrame(frame)
+    told(lambda: FeaturePlan.fit(read, target="y", task="binary"), "column 'city', row 2", "UTF-8")
+    told(lambda: FeaturePlan.infer_task(frame, "city"), "column 'city', row 2")
+    told(lambda: FeaturePlan.labelled(frame, "city"), "column 'city', row 2")
+    told(lambda: plan.encode_target(frame), "column 'city', row 2")
+    told(lambda: plan.explain_skew(frame[2:3], frame[:1]), "column 'city', row 0")
+    assert FeaturePlan.fit(frame.set_column(1, "city", fine), target="y", task="binary").outputs
+
+
+@pytest.mark.parametrize("ends", [(0, 5, 3, 6), (0, -1, 3, 6), (0, 2**30, 3, 6)], ids=["back", "negative", "far"])
+def test_offsets_that_lead_outside_where_a_plan_is_fitted(ends):
+    marks = pa.py_buffer(np.array(ends, np.int32))
+    column = pa.Array.from_buffers(pa.string(), 3, [None, marks, pa.py_buffer(b"abcdef")])
+    frame = pa.table({"n": range(3), "city": column, "y": [True, False, True]})
+    told(lambda: FeaturePlan.fit(frame, target="y", task="binary"), "column 'city', row", "damaged")
+
+
 def test_text_that_has_no_utf8(plan):
     told(lambda: FeatureHasher().transform([{"a": "x"}, {"a": "\ud800"}]), "row 1, feature 'a'")
     told(lambda: FeatureHasher(input_type="string").transform([["a"], ["\ud800"]]), "row 1")

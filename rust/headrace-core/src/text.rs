@@ -39,7 +39,7 @@ use crate::sparse::{Csr, offset};
 use count::{Columns, Counter, Sums};
 use grams::Grams;
 
-pub use column::{Decoding, Texts};
+pub use column::{Decoding, Texts, check_utf8};
 pub use matrix::{Chunk, Document, Documents};
 pub use points::Encoder;
 pub use stop_words::ENGLISH_STOP_WORDS;

@@ -35,5 +35,5 @@ mod _core {
     #[pymodule_export]
     use super::serve::{PyServedVersion, PyServer};
     #[pymodule_export]
-    use super::text::{TextVectorizer, english_stop_words, text_unicode_version};
+    use super::text::{TextVectorizer, check_utf8, english_stop_words, text_unicode_version};
 }

@@ -37,6 +37,26 @@ pub(crate) fn text_unicode_version() -> &'static str {
     headrace_core::text::UNICODE_VERSION
 }
 
+/// `DataError` for the first text of a frame that is not UTF-8, at any depth.
+#[pyfunction]
+pub(crate) fn check_utf8(frame: &Bound<'_, PyAny>) -> PyResult<()> {
+    let py = frame.py();
+    let batches = frame::open_for_plan(frame)?;
+    let schema = batches.schema();
+    let checked = py.detach(|| {
+        let mut first_row = 0;
+        for batch in batches {
+            let batch = batch.map_err(Error::Producer)?;
+            for (field, array) in schema.fields().iter().zip(batch.columns()) {
+                headrace_core::text::check_utf8(field.name(), array, first_row)?;
+            }
+            first_row += batch.num_rows();
+        }
+        Ok(())
+    });
+    checked.map_err(|error| raise(py, &error))
+}
+
 /// Texts to rows of hashed tokens: (data, indices, indptr) of a CSR matrix.
 #[pyclass(frozen, module = "headrace._core")]
 #[derive(Debug)]

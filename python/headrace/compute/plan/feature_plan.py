@@ -10,7 +10,7 @@ from headrace.compute.plan.document import TABLES, PlanDocument, parse_document
 from headrace.compute.plan.encoding import cross_fitted, fold_of_rows
 from headrace.compute.plan.execute import compile_plan, exportable, is_pandas
 from headrace.compute.plan.fit import Fitted, fit
-from headrace.compute.plan.read import as_frame, column_of
+from headrace.compute.plan.read import checked_frame, column_of
 from headrace.compute.plan.skew import explain, row_json
 from headrace.compute.plan.target import class_text, decode_labels, encode_target, infer_task, labelled
 from headrace.compute.plan.transforms import fit_transforms, sources_of, with_columns_given
@@ -320,7 +320,7 @@ class FeaturePlan:
             self._compiled.check_columns([str(name) for name in getattr(frame, "columns", ())])
             strict = False
         if made:
-            frame = with_columns_given(as_frame(frame), made, self._bound)
+            frame = with_columns_given(checked_frame(frame), made, self._bound)
         given = (column.name for about in made for column in about.gives)
         return exportable(frame, [*self.inputs, *given]), strict
 
@@ -356,7 +356,7 @@ class FeaturePlan:
         A missing label, or one that is no class of training, is a `DataError` that names the row; with
         `strict=False` it becomes null.
         """
-        return encode_target(column_of(as_frame(frame), self.target), self._plan.target, strict=strict)
+        return encode_target(column_of(checked_frame(frame), self.target), self._plan.target, strict=strict)
 
     def decode_labels(self, indices: npt.NDArray[np.intp], *, name: str = "prediction") -> pl.Series:
         """Class indices as labels, in the type that the target had in training."""
@@ -365,12 +365,12 @@ class FeaturePlan:
     @staticmethod
     def infer_task(frame: SupportsArrowStream, target: str) -> Task:
         """The task that a target asks for; see `headrace.compute.plan.infer_task`."""
-        return infer_task(column_of(as_frame(frame), target))
+        return infer_task(column_of(checked_frame(frame), target))
 
     @staticmethod
     def labelled(frame: SupportsArrowStream, target: str) -> pl.DataFrame:
         """The rows that have a label: neither null nor NaN in `target`."""
-        made = as_frame(frame)
+        made = checked_frame(frame)
         column_of(made, target)
         return labelled(made, target)
 
@@ -413,7 +413,7 @@ def _fitted(
 ) -> tuple[Fitted, tuple[BoundTransform, ...], pl.DataFrame]:
     """What fitting gives, what executes the transforms, and the rows with what those gave."""
     settings = parse_config(config or {})
-    rows = as_frame(frame)
+    rows = checked_frame(frame)
     documents: tuple[Transform, ...] = ()
     bound: tuple[BoundTransform, ...] = ()
     if settings.transforms:

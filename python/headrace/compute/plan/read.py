@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
+from headrace import _core
+from headrace.compute.plan.execute import exportable
 from headrace.compute.plan.nearest import did_you_mean
 from headrace.compute.plan.types import family, polars_type, time_zone, type_name
 from headrace.errors import DataError
@@ -42,6 +44,9 @@ def as_frame(frame: Any) -> pl.DataFrame:
             f"expected a frame (polars, pyarrow, pandas, DuckDB, ...), found {type(frame).__name__}",
             hint="Make a frame of it, such as polars.DataFrame(rows).",
         )
+    if type(frame).__module__.partition(".")[0] == "pyarrow" and hasattr(frame, "validate"):
+        # Buffers that contradict each other end the process in polars. A reader, which has no `validate`, is read once.
+        _core.check_utf8(frame)
     try:
         return pl.DataFrame(frame)
     except pl.exceptions.PolarsError as error:
@@ -51,6 +56,16 @@ def as_frame(frame: Any) -> pl.DataFrame:
             place=None if name is None else f"column {name!r}",
             hint="Leave the column out, or cast it to a type that polars knows.",
         ) from error
+
+
+def checked_frame(frame: Any) -> pl.DataFrame:
+    """The same, with all its text known to be UTF-8; `DataError` names the column and the row of what is not.
+
+    polars takes text of Arrow on trust, and ends in a panic where it is handed on to Python.
+    """
+    made = as_frame(frame)
+    _core.check_utf8(exportable(made, ()))
+    return made
 
 
 def _unreadable(frame: Any) -> str | None:

@@ -20,7 +20,7 @@ from headrace.compute.plan.document import (
 )
 from headrace.compute.plan.keys import key_text
 from headrace.compute.plan.nearest import did_you_mean
-from headrace.compute.plan.read import as_frame, read_column
+from headrace.compute.plan.read import checked_frame, read_column
 from headrace.compute.plan.types import family, polars_type, time_zone
 from headrace.errors import DataError, DataTypeError
 from headrace.types import ColumnSkew, OutputSkew, Skew
@@ -92,7 +92,7 @@ def _row(row: Mapping[str, Any] | str | bytes | SupportsArrowStream, which: str)
         if not isinstance(found, dict):
             raise DataError(f"the {which} row is {type(found).__name__}, expected an object", place=f"{which} row")
         return found
-    frame = as_frame(row)
+    frame = checked_frame(row)
     if frame.height != 1:
         raise DataError(
             f"the frame has {frame.height} rows, expected one", place=f"{which} row", hint="Pass frame[i : i + 1]."

@@ -176,6 +176,81 @@ fn size(array: &ArrayRef) -> usize {
     array.get_buffer_memory_size()
 }
 
+/// Checks that all texts of a column are UTF-8, at any depth, so that whoever reads it next may take that on trust.
+///
+/// `first_row` is what rows are counted from in errors. Fails with [`Error::NotUtf8`], or with [`Error::DamagedColumn`]
+/// where an offset or a key points outside.
+pub fn check_utf8(name: &str, array: &ArrayRef, first_row: usize) -> Result<()> {
+    let column = || name.to_owned();
+    match broken(array) {
+        None => Ok(()),
+        Some(Broken { row, byte: Some(byte) }) => {
+            Err(Error::NotUtf8 { column: Some(column()), row: first_row + row, byte })
+        }
+        Some(Broken { row, byte: None }) => {
+            let reason = "an offset or a key points outside".to_owned();
+            Err(Error::DamagedRow { column: column(), row: first_row + row, reason })
+        }
+    }
+}
+
+/// A text that is none: its row, and the byte at fault if its bytes could be found.
+struct Broken {
+    row: usize,
+    byte: Option<usize>,
+}
+
+fn broken(array: &ArrayRef) -> Option<Broken> {
+    match array.data_type() {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => {
+            (0..array.len()).filter(|row| array.is_valid(*row)).find_map(|row| broken_text(array, row, row))
+        }
+        DataType::Dictionary(..) => {
+            let dictionary = array.as_any_dictionary_opt()?;
+            let values = dictionary.values();
+            let Some(codes) = codes(dictionary.keys()) else { return Some(Broken { row: 0, byte: None }) };
+            let is_text = matches!(values.data_type(), DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View);
+            let mut seen = vec![false; values.len()];
+            codes.into_iter().enumerate().find_map(|(row, code)| {
+                let code = code?;
+                let Some(seen) = seen.get_mut(code) else { return Some(Broken { row, byte: None }) };
+                if std::mem::replace(seen, true) || !is_text || values.is_null(code) {
+                    return None;
+                }
+                broken_text(values, code, row)
+            })
+        }
+        DataType::Struct(_) => array.as_struct().columns().iter().find_map(broken),
+        DataType::List(_) => {
+            let lists = array.as_list::<i32>();
+            broken_item(lists.values(), |row| lists.value_offsets()[row + 1].to_usize(), lists.len())
+        }
+        DataType::LargeList(_) => {
+            let lists = array.as_list::<i64>();
+            broken_item(lists.values(), |row| lists.value_offsets()[row + 1].to_usize(), lists.len())
+        }
+        DataType::FixedSizeList(_, size) => {
+            let size = size.to_usize();
+            broken_item(array.as_fixed_size_list().values(), |row| size?.checked_mul(row + 1), array.len())
+        }
+        _ => None,
+    }
+}
+
+fn broken_text(array: &ArrayRef, at: usize, row: usize) -> Option<Broken> {
+    match bytes(array, at) {
+        None => Some(Broken { row, byte: None }),
+        Some(bytes) => Decoding::Strict.decode(bytes).err().map(|byte| Broken { row, byte: Some(byte) }),
+    }
+}
+
+/// Of the items of lists that end where `end` says.
+fn broken_item(items: &ArrayRef, end: impl Fn(usize) -> Option<usize>, rows: usize) -> Option<Broken> {
+    let Broken { row: item, byte } = broken(items)?;
+    let row = (0..rows).find(|row| end(*row).is_some_and(|end| item < end)).unwrap_or(0);
+    Some(Broken { row, byte })
+}
+
 /// The bytes of a row, if they are where its offsets say.
 #[inline]
 fn bytes(array: &ArrayRef, row: usize) -> Option<&[u8]> {
