@@ -23,6 +23,11 @@ PEERS = {
     "mlflow": ("mlflow==3.17.2",),
     "evidently": ("evidently==0.7.23", "pandas<3"),
     "whylogs": ("whylogs==1.6.4", "numpy<2", "pandas<3", "setuptools<81"),
+    "kserve": ("kserve==0.19.0",),
+    "litserve": ("litserve==0.2.19", "onnxruntime==1.32.0"),
+    "bentoml": ("bentoml==1.4.39", "onnxruntime==1.32.0"),
+    "mlserver": ("mlserver==1.7.1", "onnxruntime==1.32.0"),
+    "rayserve": ("ray[serve]==2.60.0", "onnxruntime==1.32.0"),
 }
 # Prefect 3.8.8 asks for a FastAPI with which its own server does not start (`Body() got ... 'min_items'`); with this
 # one it does.

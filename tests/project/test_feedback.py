@@ -13,7 +13,8 @@ import pytest
 
 from headrace.errors import DataError
 from headrace.project import feedback
-from headrace.project.feedback import Columns, take_file
+from headrace.project.feedback import take_file
+from headrace.serving.labels import Columns
 from headrace.store import Store
 
 PLAN = SimpleNamespace(task="binary", classes=["no", "yes"], class_names=["no", "yes"])

@@ -39,4 +39,4 @@ def test_schemathesis_finds_nothing(tmp_path):
             cwd=tmp_path,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Tested: 16" in done.stdout, done.stdout
+    assert "Tested: 17" in done.stdout, done.stdout

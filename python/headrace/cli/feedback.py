@@ -21,6 +21,7 @@ from headrace.cli.output import Column, echo_json, echo_table, number
     keys={
         "labels": "how many labels the file gave; null if the very same file was read before",
         "empty": "rows of it that have no label yet",
+        "unknown, unknown_ids": "labels for rows that are not in the log, which are kept as well; up to 20 ids of them",
         "periods": "with --summary: model, version, start, rows, labelled, and metrics by name",
     },
 )
@@ -60,19 +61,24 @@ def feedback(
     delivered twice: of several for one row the last one counts, by --time or else by their order.
     """
     from headrace.project import Project
-    from headrace.project.feedback import Columns, as_document, take_file
+    from headrace.project.feedback import as_document, take_file
     from headrace.project.feedback import summary as summed
+    from headrace.serving.labels import Columns, told_unknown
 
     if file is None and not summary:
         raise click.UsageError("give a FILE of labels, --summary, or both")
     document: dict[str, object] = {}
     with Project(project_dir, env=env) as project:
         if file is not None:
-            told = take_file(project, file, Columns(identity, label, row, time))
-            document |= {"labels": told.labels, "empty": told.empty}
+            told = take_file(project, file, Columns(identity, label, row, time), log=log_dir)
+            unknown = told_unknown(told.unknown)
+            document |= {"labels": told.labels, "empty": told.empty, **unknown}
             if not as_json:
                 what = "read before: nothing new" if told.labels is None else f"{told.labels:,} labels"
                 click.echo(f"{click.format_filename(file)}: {what}", err=True)
+                if told.unknown:
+                    some = ", ".join(map(repr, unknown["unknown_ids"][:3]))
+                    click.echo(f"{len(told.unknown):,} of them are for rows that are not in the log: {some}", err=True)
         if summary:
             found = summed(project, log=log_dir, period=period)  # type: ignore[arg-type]  # one of the choices
             document |= as_document(found)

@@ -238,12 +238,16 @@ def serve(
                 server = Server([], **options)
                 stopping = ending.enter_context(_stopping(server, patience))
                 follower = serving.follow(server, project, routes, say=say)
+                log = Path(options["log"]) if "log" in options else None
+                keeping = serving.keep(server, project, log, say=lambda trouble: say(f"warning: {trouble}"))
                 watching = serving.watch(server, project, say=lambda trouble: say(f"warning: {trouble}"))
             # Windows are carried into the store once more after the last answer.
             stopping.callback(watching.stop)
+            stopping.callback(keeping.stop)
             ending.callback(follower.stop)
             follower.start()
             watching.start()
+            keeping.start()
         else:
             server = Server([], **options)
             ending.enter_context(_stopping(server, patience))

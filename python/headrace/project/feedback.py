@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from headrace.errors import DataError
 from headrace.project.reading import read_file
-from headrace.store.live import Label
+from headrace.serving.labels import Columns, read
+from headrace.serving.logged import Logged
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from headrace.compute.plan.feature_plan import FeaturePlan
     from headrace.project import Project
+    from headrace.store.live import Label
 
 Period = Literal["hour", "day", "week", "month"]
 LOG = "predictions"
@@ -28,29 +30,31 @@ _EVERY = {"hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}
 
 
 @dataclass(frozen=True)
-class Columns:
-    """The columns of a file of labels. `row` and `time` may be missing."""
-
-    id: str = "request_id"
-    label: str = "label"
-    row: str | None = None
-    time: str | None = None
-
-
-@dataclass(frozen=True)
 class Told:
-    """What became of a file: its labels, or None where the very same file was read before; and the rows without one."""
+    """What became of a file.
+
+    Attributes
+    ----------
+    labels
+        How many it gave, or None where the very same file was read before.
+    empty
+        Rows of it without a label.
+    unknown
+        Labels for rows that are not in the prediction log. They are kept: the log may be another server's.
+
+    """
 
     labels: int | None
     empty: int
+    unknown: Sequence[Label] = ()
 
 
-def take_file(project: Project, path: Path, columns: Columns) -> Told:
+def take_file(project: Project, path: Path, columns: Columns, *, log: Path | None = None) -> Told:
     """Add the labels of a file to the store; each file counts once. Rows without a label are not there yet.
 
     A label is known by the request's id, `ID` or, for another row than the first of a request, `ID/ROW`; or by `ID` and
     the column `row`. Of several labels for a row the one with the latest time counts; where the file has no times, the
-    one that came in last.
+    one that came in last. Where there is no log, nothing is unknown.
 
     Raises `DataError` that names the file, column and row.
     """
@@ -64,59 +68,17 @@ def take_file(project: Project, path: Path, columns: Columns) -> Told:
                 hint="Name the columns with --id, --label, --row and --time.",
             )
     labels, empty = [], 0
-    for number, row in enumerate(frame.select(_wanted(columns)).iter_rows(named=True)):
-        label = row[columns.label]
-        if label is None or label != label:  # noqa: PLR0124  # NaN
+    for number, row in enumerate(frame.select(columns.names).iter_rows(named=True)):
+        label = read(row, columns, f"{path}, row {number}")
+        if label is None:
             empty += 1
-            continue
-        labels.append(_label(row, columns, f"{path}, row {number}"))
+        else:
+            labels.append(label)
     # The same bytes with other columns named are other labels.
     digest = hashlib.sha256(path.read_bytes() + repr(columns).encode()).hexdigest()
-    return Told(project.store.live.tell(digest, labels), empty)
-
-
-def _wanted(columns: Columns) -> list[str]:
-    named = [columns.id, columns.label, columns.row, columns.time]
-    return list(dict.fromkeys(name for name in named if name is not None))
-
-
-def _label(row: dict[str, Any], columns: Columns, place: str) -> Label:
-    identity = row[columns.id]
-    if identity is None or identity == "":
-        raise DataError("there is no id", place=f"{place}, column {columns.id!r}", hint="A label needs a request's id.")
-    name, number = str(identity), 0
-    if columns.row is not None:
-        found = row[columns.row]
-        if not isinstance(found, int) or found < 0:
-            raise DataError(
-                f"{found!r} is no number of a row", place=f"{place}, column {columns.row!r}", hint="Count from 0."
-            )
-        number = found
-    else:
-        head, slash, tail = name.rpartition("/")
-        if slash and head and tail.isascii() and tail.isdigit() and len(tail) < 10:
-            name, number = head, int(tail)
-    known = None if columns.time is None else _seconds(row[columns.time], f"{place}, column {columns.time!r}")
-    return Label(name, number, _json(row[columns.label]), known)
-
-
-def _seconds(value: Any, place: str) -> float:
-    if isinstance(value, str):
-        try:
-            value = dt.datetime.fromisoformat(value)
-        except ValueError as error:
-            raise DataError(f"{value!r} is no time", place=place, hint="As text, 2024-01-31T05:00:00Z.") from error
-    if isinstance(value, dt.datetime):
-        return (value if value.tzinfo else value.replace(tzinfo=dt.UTC)).timestamp()
-    if isinstance(value, dt.date):
-        return dt.datetime(value.year, value.month, value.day, tzinfo=dt.UTC).timestamp()
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return float(value)
-    raise DataError(f"{value!r} is no time", place=place, hint="A date, a datetime (UTC without a zone), or seconds.")
-
-
-def _json(value: Any) -> str:
-    return json.dumps(value if isinstance(value, bool | int | float | str) else str(value))
+    told = project.store.live.tell(digest, labels)
+    folder = log or project.existing_store.root / LOG
+    return Told(told, empty, Logged(folder).missing(labels) if folder.is_dir() else [])
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from headrace.registry import Registry
     from headrace.serving import Server
     from headrace.serving.config import ServeConfig
+    from headrace.serving.labels import Keeping
     from headrace.serving.server import Loaded
     from headrace.serving.watching import Watching
     from headrace.types import ModelVersion, PackageView
@@ -81,6 +82,17 @@ def watch(server: Server, project: Project, *, say: Callable[[str], None]) -> Wa
             return _Copy(found.version, found.manifest, {name: found.read(name) for name in names})
 
     return Watching(server, lambda: Store.open(root, url=url, create=False), package, say=say)
+
+
+def keep(server: Server, project: Project, log: Path | None, *, say: Callable[[str], None]) -> Keeping:
+    """What stores the labels that the server is sent, once it is started."""
+    from headrace.serving.labels import Keeping
+    from headrace.serving.logged import Logged
+    from headrace.store import Store
+
+    root, url = project.existing_store.root, project.existing_store.url
+    logged = Logged(log) if log is not None else None
+    return Keeping(server, lambda: Store.open(root, url=url, create=False), logged, say=say)
 
 
 def _reopening(project: Project) -> Callable[[], AbstractContextManager[Registry]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 import os
 import threading
 import weakref
@@ -387,6 +388,29 @@ class Server:
     def publish(self, text: str) -> None:
         """More for `/metrics` to say, in Prometheus's text format, instead of what was published before."""
         self._core.publish(text)
+
+    def keep_labels(self) -> None:
+        """Take labels at `/feedback` from now on, for whoever asks for `labels`; before, they are refused."""
+        self._core.keep_labels()
+
+    def labels(self) -> list[tuple[int, str]] | None:
+        """Wait for labels that clients send: of each request its number, and a list of labels as JSON. None at the end.
+
+        Each is answered by `confirm_labels` or `refuse_labels`; until then its client waits, as long as the deadline.
+        """
+        return self._core.labels()
+
+    def confirm_labels(self, number: int, document: Mapping[str, Any], *, stored: int, unknown: int) -> None:
+        """Tell who sent labels that they are stored, and count them and those of rows that nobody knows."""
+        self._core.labels_kept(number, json.dumps(document), stored, unknown)
+
+    def refuse_labels(self, number: int, reason: str, *, wrong: bool = False) -> None:
+        """Tell who sent labels that none is stored: because one is `wrong`, or else because they cannot be now."""
+        self._core.labels_refused(number, reason, wrong)
+
+    def waits_for_log(self, rows: Sequence[tuple[str, int]]) -> list[bool]:
+        """Of rows, each by the id of its request and its number, whether it is still to be written to the log."""
+        return self._core.waits_for_log(list(rows))
 
     def stop(self, *, patience: float = _ANSWER_WITHIN) -> None:
         """Take no more connections, answer what was asked, and end. A second time does nothing.

@@ -12,6 +12,7 @@ use headrace_serve::StartError;
 use headrace_serve::alias::Alias;
 use headrace_serve::catalogue::{Endpoint, Share};
 use headrace_serve::engine::choice::Wanted;
+use headrace_serve::feedback::{Answer, Desk};
 use headrace_serve::golden::Golden;
 use headrace_serve::http::Bounds;
 use headrace_serve::model::{Column, Model, Package};
@@ -36,6 +37,7 @@ pub(crate) struct PyServer {
     server: Mutex<Option<Arc<Server>>>,
     /// Its windows can be fetched after its end as well.
     tap: Option<Arc<Tap>>,
+    desk: Arc<Desk>,
     instance: String,
     port: u16,
     host: String,
@@ -61,6 +63,7 @@ impl PyServer {
         Ok(Self {
             process: std::process::id(),
             tap: server.tap().map(Arc::clone),
+            desk: Arc::clone(server.desk()),
             instance: server.instance(),
             server: Mutex::new(Some(Arc::new(server))),
             port: address.port(),
@@ -175,6 +178,39 @@ impl PyServer {
             Ok(made)
         });
         given.collect()
+    }
+
+    /// From now on labels are taken by `labels`.
+    fn keep_labels(&self) {
+        self.desk.open();
+    }
+
+    /// Labels that clients sent, each request with a number and as JSON, as soon as there are some; None at the end.
+    fn labels(&self, py: Python<'_>) -> Option<Vec<(u64, String)>> {
+        if self.process != std::process::id() {
+            return None;
+        }
+        py.detach(|| self.desk.take())
+    }
+
+    /// They are kept, which is what the client is told.
+    fn labels_kept(&self, number: u64, document: String, kept: u64, unknown: u64) {
+        self.desk.kept.fetch_add(kept, Ordering::Relaxed);
+        self.desk.unknown.fetch_add(unknown, Ordering::Relaxed);
+        self.desk.answer(number, Answer::Kept(document));
+    }
+
+    /// They are not: the client's fault, or ours.
+    fn labels_refused(&self, number: u64, reason: String, wrong: bool) {
+        self.desk.answer(number, if wrong { Answer::Wrong(reason) } else { Answer::Unkept(reason) });
+    }
+
+    /// Of rows, each by the name of its request and its number, whether it waits to be written to the log.
+    fn waits_for_log(&self, py: Python<'_>, rows: Vec<(String, u32)>) -> Vec<bool> {
+        match self.tap.as_ref().filter(|_| self.process == std::process::id()) {
+            Some(tap) => py.detach(|| tap.waits(rows)),
+            None => vec![false; rows.len()],
+        }
     }
 
     /// What went wrong with watching since it was last asked.

@@ -24,11 +24,16 @@ use crate::routes::Accent;
 
 /// A request as text, with what JSON has no word for as strings; a package's NaN is a missing value.
 pub fn text<'a>(model: &Model, body: &'a [u8]) -> Result<Cow<'a, str>, Refusal> {
-    let text = std::str::from_utf8(body).map_err(|error| {
-        Refusal::Bad(format!("the body is not UTF-8: byte {} of it begins no character", error.valid_up_to()))
-    })?;
+    let text = utf8(body)?;
     let nan = if model.takes_rows() { BareNan::Missing } else { BareNan::Text };
     Ok(json::repaired(text, nan))
+}
+
+/// A body that must be text.
+pub fn utf8(body: &[u8]) -> Result<&str, Refusal> {
+    std::str::from_utf8(body).map_err(|error| {
+        Refusal::Bad(format!("the body is not UTF-8: byte {} of it begins no character", error.valid_up_to()))
+    })
 }
 
 /// Reads a document of the protocol.
@@ -64,7 +69,7 @@ fn array<'a>(json: &'a RawValue, what: &str) -> Result<Vec<&'a RawValue>, Refusa
         .map_err(|_| Refusal::Bad(format!("{what}: expected an array, found {}", found(json))))
 }
 
-fn found(json: &RawValue) -> &'static str {
+pub(crate) fn found(json: &RawValue) -> &'static str {
     match json.get().as_bytes().first() {
         Some(b'{') => "an object",
         Some(b'[') => "an array",

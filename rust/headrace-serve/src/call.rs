@@ -215,7 +215,7 @@ fn code(refusal: &Refusal) -> &'static str {
         Refusal::Method(_) | Refusal::MediaType(_) => "12",
         Refusal::Failed(_) => "13",
         Refusal::Unauthenticated { .. } => "16",
-        Refusal::Overloaded { .. } | Refusal::Draining => "14",
+        Refusal::Overloaded { .. } | Refusal::Draining | Refusal::Unkept(_) => "14",
     }
 }
 

@@ -169,6 +169,8 @@ pub enum Refusal {
     },
     /// The server is about to stop: 503 and Retry-After.
     Draining,
+    /// What came in cannot be kept: 503 and Retry-After.
+    Unkept(String),
     /// The deadline passed: 504.
     Expired(Duration),
     /// The model failed on this request: 500.
@@ -190,7 +192,7 @@ impl Refusal {
             Self::MediaType(_) => 415,
             Self::Host => 421,
             Self::Failed(_) => 500,
-            Self::Overloaded { .. } | Self::Draining => 503,
+            Self::Overloaded { .. } | Self::Draining | Self::Unkept(_) => 503,
             Self::Expired(_) => 504,
         }
     }
@@ -216,7 +218,7 @@ impl Refusal {
             Self::Overloaded { .. } => Reason::Overloaded,
             Self::Draining => Reason::Draining,
             Self::Expired(_) => Reason::Expired,
-            Self::Failed(_) => Reason::Failed,
+            Self::Failed(_) | Self::Unkept(_) => Reason::Failed,
         }
     }
 
@@ -242,6 +244,7 @@ impl Refusal {
         match self {
             Self::Overloaded { retry_after } => Some(*retry_after),
             Self::Draining => Some(1),
+            Self::Unkept(_) => Some(5),
             _ => None,
         }
     }
@@ -254,6 +257,7 @@ impl Refusal {
             | Self::NotFound(what)
             | Self::TooLarge(what)
             | Self::MediaType(what)
+            | Self::Unkept(what)
             | Self::Failed(what) => what.clone(),
             Self::Unauthenticated { given: false } => {
                 "there is no token; send one in the header Authorization: Bearer TOKEN".to_owned()

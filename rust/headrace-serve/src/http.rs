@@ -17,6 +17,7 @@ use crate::accents::{self, openapi, v2};
 use crate::alias::Alias;
 use crate::catalogue::{Catalogue, Endpoint};
 use crate::error::Refusal;
+use crate::feedback::Desk;
 use crate::gate::Gate;
 use crate::identity::{self, Identities, REQUEST_ID};
 use crate::model::Model;
@@ -59,6 +60,10 @@ pub struct Service {
     pub bounds: Bounds,
     /// Who looks at what was predicted, if somebody does.
     pub tap: Option<Arc<Tap>>,
+    /// Where labels wait to be kept.
+    pub desk: Arc<Desk>,
+    /// Labels of one request, at most.
+    pub most_labels: usize,
     /// Names requests.
     pub identities: Identities,
     /// The version of the server.
@@ -165,12 +170,14 @@ impl Service {
                 Ok(Some((endpoint, model)))
             }
             Route::Server
+            | Route::Alive
             | Route::Live
             | Route::Ready
             | Route::Models
             | Route::Ping
             | Route::Version
             | Route::Document
+            | Route::Feedback
             | Route::Metrics => Ok(None),
         }
     }
@@ -197,9 +204,13 @@ impl Service {
                 _ => self.predictions(worker, model, route, request).await,
             };
         }
+        if route == Route::Feedback {
+            return self.feedback(request).await;
+        }
         Ok(match route {
             Route::Server => Reply::json(v2::server(self.version)),
             Route::Live => Reply::json(v2::state(None, "live", true)),
+            Route::Alive => Reply::json(br#"{"status":"alive"}"#.to_vec()),
             Route::Models => {
                 let endpoints = self.catalogue.endpoints();
                 let names: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.name.as_str()).collect();
@@ -216,6 +227,7 @@ impl Service {
                 if let Some(tokens) = &self.tokens {
                     tokens.write(&mut text);
                 }
+                self.desk.write(&mut text);
                 Reply { content_type: PROMETHEUS, ..Reply::json(text.into_bytes()) }
             }
             _ => health(v2::state(None, "ready", ready)),
@@ -228,7 +240,8 @@ impl Service {
         let models: Vec<Arc<Model>> = endpoints.iter().filter_map(|endpoint| endpoint.main(None).ok()).collect();
         let served: Vec<(&Endpoint, &Model)> =
             endpoints.iter().zip(&models).map(|(endpoint, model)| (&**endpoint, &**model)).collect();
-        openapi::document(&served, self.version, self.tokens.is_some())
+        let labels = self.desk.is_open().then_some(self.most_labels);
+        openapi::document(&served, self.version, self.tokens.is_some(), labels)
     }
 
     fn refuse(&self, accent: Accent, refusal: &Refusal, model: Option<&Model>) -> Response<Full<Bytes>> {

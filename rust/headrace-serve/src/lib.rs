@@ -21,6 +21,7 @@
 //! - [`identity`]: what a request is called.
 //! - `watched`, [`tap`], `recorder`: who looks at what was predicted; [`live`] windows, and the log's [`segments`].
 //! - [`subject`]: what is watched of a version.
+//! - [`feedback`]: labels that clients send back.
 //! - [`call`]: gRPC, beside HTTP on the same port.
 //! - [`http`], [`connection`], [`server`]: connections, limits, start and end.
 //! - [`metrics`]: what Prometheus reads.
@@ -37,6 +38,7 @@ pub mod connection;
 mod deadline;
 pub mod engine;
 pub mod error;
+pub mod feedback;
 pub mod gate;
 pub mod golden;
 pub mod http;

@@ -25,7 +25,7 @@ const CSV: &str = "text/csv";
 
 /// What a body is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Media {
+pub(crate) enum Media {
     Json,
     Csv,
     Arrow,
@@ -167,7 +167,7 @@ fn accepts_json_only(headers: &HeaderMap) -> bool {
 }
 
 /// `MLflow`'s rule: the type must say what the body is, and in UTF-8.
-fn media(content_type: Option<&HeaderValue>) -> Result<Media, Refusal> {
+pub(crate) fn media(content_type: Option<&HeaderValue>) -> Result<Media, Refusal> {
     let found = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let mut parts = found.split(';').map(str::trim);
     let kind = parts.next().unwrap_or_default();

@@ -14,7 +14,7 @@ use crate::inputs::RawRows;
 use crate::live::Live;
 use crate::segments::Segments;
 use crate::subject::{References, Subject};
-use crate::tap::{Record, Taken, Tap, WatchOptions, now};
+use crate::tap::{Record, Sought, Taken, Tap, WatchOptions, now};
 
 /// Rows that are looked at together, unless one request has more.
 const TOGETHER: usize = 16_384;
@@ -48,9 +48,14 @@ impl Recorder {
     /// Until the tap is closed.
     pub(crate) fn run(mut self) {
         loop {
-            let Taken { records, wanted, closed } = self.tap.take(self.due());
+            let Taken { records, wanted, sought, closed } = self.tap.take(self.due());
             for group in self.groups(records) {
                 self.record(group);
+            }
+            for Sought { rows, tell } in sought {
+                let waits = self.segments.as_ref().map_or_else(|| vec![false; rows.len()], |log| log.hold(&rows));
+                // Who asked may have given up.
+                let _ = tell.send(waits);
             }
             let everything = closed || !wanted.is_empty();
             self.tap.finish(self.live.over((!everything).then(now)));

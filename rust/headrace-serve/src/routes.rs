@@ -9,7 +9,7 @@ use crate::error::Refusal;
 pub enum Permission {
     /// Nothing: health.
     Open,
-    /// Predictions, and what a client must know to ask for them.
+    /// Predictions, what a client must know to ask for them, and labels for them.
     Predict,
     /// What an operator looks at.
     Observe,
@@ -51,6 +51,8 @@ pub enum Route {
     ModelReady,
     /// Predictions, protocol v2.
     Infer,
+    /// Is the process there, protocol v1.
+    Alive,
     /// Names of the models, protocol v1.
     Models,
     /// Is the model ready, protocol v1.
@@ -63,6 +65,8 @@ pub enum Route {
     Version,
     /// `MLflow`'s and `SageMaker`'s predictions.
     Invocations,
+    /// Labels for what was predicted.
+    Feedback,
     /// What there is to ask, as an `OpenAPI` document.
     Document,
     /// Prometheus.
@@ -95,7 +99,7 @@ const fn entry(
 }
 
 /// Every way in.
-pub const ENTRIES: [Entry; 20] = {
+pub const ENTRIES: [Entry; 22] = {
     use Accent::{Inference, Mlflow};
     use Permission::{Observe, Open, Predict};
     [
@@ -108,6 +112,7 @@ pub const ENTRIES: [Entry; 20] = {
         entry("GET", "/v2/models/{model}/versions/{version}/ready", Route::ModelReady, Inference, Open),
         entry("POST", "/v2/models/{model}/infer", Route::Infer, Inference, Predict),
         entry("POST", "/v2/models/{model}/versions/{version}/infer", Route::Infer, Inference, Predict),
+        entry("GET", "/", Route::Alive, Inference, Open),
         entry("GET", "/v1/models", Route::Models, Inference, Predict),
         // Before the next, whose name it would be otherwise.
         entry("POST", "/v1/models/{model}:predict", Route::Predict, Inference, Predict),
@@ -116,6 +121,7 @@ pub const ENTRIES: [Entry; 20] = {
         entry("GET", "/health", Route::Ping, Mlflow, Open),
         entry("GET", "/version", Route::Version, Mlflow, Open),
         entry("POST", "/invocations", Route::Invocations, Mlflow, Predict),
+        entry("POST", "/feedback", Route::Feedback, Inference, Predict),
         entry("GET", "/openapi.json", Route::Document, Inference, Predict),
         entry("GET", "/metrics", Route::Metrics, Inference, Observe),
         entry("HEAD", "/ping", Route::Ping, Mlflow, Open),

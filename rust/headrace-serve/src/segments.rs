@@ -3,6 +3,7 @@
 //! Rows are kept in memory until there are enough of them or some time has passed, then written under a temporary name,
 //! flushed and renamed. So whatever ends the process, what is there can be read, and what is lost is the last segment.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
@@ -11,6 +12,8 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime};
 
 use arrow_array::builder::StringBuilder;
+use arrow_array::cast::AsArray as _;
+use arrow_array::types::UInt32Type;
 use arrow_array::{ArrayRef, BooleanArray, RecordBatch, StructArray, TimestampMicrosecondArray, UInt32Array};
 use arrow_ipc::writer::FileWriter;
 use arrow_schema::ArrowError;
@@ -105,6 +108,26 @@ impl Segments {
             let full = self.open.swap_remove(position);
             self.write(&full);
         }
+    }
+
+    /// Of rows, each by the name of its request and its number, whether it is kept here.
+    pub(crate) fn hold(&self, rows: &[(String, u32)]) -> Vec<bool> {
+        let mut found = vec![false; rows.len()];
+        let mut places: HashMap<(&str, u32), Vec<usize>> = HashMap::new();
+        for (place, (name, row)) in rows.iter().enumerate() {
+            places.entry((name, *row)).or_default().push(place);
+        }
+        for batch in self.open.iter().flat_map(|open| &open.batches) {
+            let names = batch.column(0).as_string_opt::<i32>();
+            let numbers = batch.column(1).as_primitive_opt::<UInt32Type>();
+            let Some((names, numbers)) = names.zip(numbers) else { continue };
+            for (name, number) in names.iter().flatten().zip(numbers.values()) {
+                for place in places.get(&(name, *number)).into_iter().flatten() {
+                    found[*place] = true;
+                }
+            }
+        }
+        found
     }
 
     /// When the oldest rows are to be written.

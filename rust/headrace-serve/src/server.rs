@@ -20,6 +20,7 @@ use crate::connection::connection;
 use crate::engine::choice::{self, Wanted};
 use crate::engine::onnx::Runtime;
 use crate::error::StartError;
+use crate::feedback::Desk;
 use crate::gate::Gate;
 use crate::http::{Bounds, Service};
 use crate::identity::Identities;
@@ -139,6 +140,8 @@ impl Server {
             aliases: options.aliases.clone(),
             bounds: options.bounds,
             tap: watcher.as_ref().map(|watcher| Arc::clone(&watcher.tap)),
+            desk: Arc::default(),
+            most_labels: options.request_rows,
             identities,
             gates: (0..options.workers.get()).map(|_| Gate::default()).collect(),
             version: env!("CARGO_PKG_VERSION"),
@@ -256,6 +259,12 @@ impl Server {
         self.service.tap.as_ref()
     }
 
+    /// Where labels wait for whoever keeps them.
+    #[must_use]
+    pub fn desk(&self) -> &Arc<Desk> {
+        &self.service.desk
+    }
+
     /// What this server is called among others: a new name at each start.
     #[must_use]
     pub fn instance(&self) -> String {
@@ -271,6 +280,7 @@ impl Server {
             // A worker that panicked has ended as well.
             let _ = thread.join();
         }
+        self.service.desk.close();
         if let Some(watcher) = &self.watcher {
             watcher.stop();
         }

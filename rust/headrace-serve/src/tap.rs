@@ -130,7 +130,16 @@ struct Queue {
     bytes: usize,
     /// Who wants all that was counted so far.
     wanted: Vec<mpsc::Sender<()>>,
+    /// Who asks whether rows wait to be written to the log.
+    sought: Vec<Sought>,
     closed: bool,
+}
+
+/// Rows, each by the name of its request and its number, and who wants to know of each whether it waits.
+#[derive(Debug)]
+pub(crate) struct Sought {
+    pub(crate) rows: Vec<(String, u32)>,
+    pub(crate) tell: mpsc::Sender<Vec<bool>>,
 }
 
 /// What the recorder finds when it looks.
@@ -138,6 +147,7 @@ struct Queue {
 pub(crate) struct Taken {
     pub(crate) records: VecDeque<Record>,
     pub(crate) wanted: Vec<mpsc::Sender<()>>,
+    pub(crate) sought: Vec<Sought>,
     pub(crate) closed: bool,
 }
 
@@ -183,7 +193,8 @@ impl Tap {
 
     /// Waits for the first record, or for `until`, then gives others a moment to come.
     pub(crate) fn take(&self, until: Option<Instant>) -> Taken {
-        let idle = |queue: &Queue| queue.waiting.is_empty() && queue.wanted.is_empty() && !queue.closed;
+        let hurried = |queue: &Queue| !queue.wanted.is_empty() || !queue.sought.is_empty() || queue.closed;
+        let idle = |queue: &Queue| queue.waiting.is_empty() && !hurried(queue);
         let mut queue = locked(&self.queue);
         while idle(&queue) {
             let Some(until) = until else {
@@ -194,7 +205,7 @@ impl Tap {
             queue = self.awake.wait_timeout(queue, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         let gathered = Instant::now() + GATHER;
-        while !queue.waiting.is_empty() && queue.wanted.is_empty() && !queue.closed && queue.rows < WAITING_ROWS / 2 {
+        while !queue.waiting.is_empty() && !hurried(&queue) && queue.rows < WAITING_ROWS / 2 {
             let Some(left) = gathered.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
                 break;
             };
@@ -205,6 +216,7 @@ impl Tap {
         Taken {
             records: std::mem::take(&mut queue.waiting),
             wanted: std::mem::take(&mut queue.wanted),
+            sought: std::mem::take(&mut queue.sought),
             closed: queue.closed,
         }
     }
@@ -224,6 +236,25 @@ impl Tap {
             }
         }
         std::mem::take(&mut *locked(&self.finished))
+    }
+
+    /// Of rows, each by the name of its request and its number, whether it waits to be written to the log.
+    #[must_use]
+    pub fn waits(&self, rows: Vec<(String, u32)>) -> Vec<bool> {
+        let nothing = vec![false; rows.len()];
+        if !self.logs {
+            return nothing;
+        }
+        let (tell, told) = mpsc::channel();
+        let mut queue = locked(&self.queue);
+        if queue.closed {
+            return nothing;
+        }
+        queue.sought.push(Sought { rows, tell });
+        drop(queue);
+        self.awake.notify_one();
+        // A recorder that does not answer has ended, and written what it had.
+        told.recv_timeout(PATIENCE).unwrap_or(nothing)
     }
 
     pub(crate) fn finish(&self, windows: impl IntoIterator<Item = Finished>) {

@@ -13,10 +13,12 @@ const BEYOND: f64 = 3.402_823_567_797_336_6e38;
 /// What the security scheme is called.
 const SCHEME: &str = "token";
 
-/// The document for what is served now; `guarded`: to those who have tokens.
-pub fn document(endpoints: &[(&Endpoint, &Model)], version: &str, guarded: bool) -> Vec<u8> {
+/// The document for what is served now; `guarded`: to those who have tokens; with the most labels that a request may have,
+/// where labels are kept.
+pub fn document(endpoints: &[(&Endpoint, &Model)], version: &str, guarded: bool, labels: Option<usize>) -> Vec<u8> {
     let mut paths = Map::new();
     for (path, summary, answer) in [
+        ("/", "Is the process there?", text_object(&["status"])),
         ("/v2", "What the server is", text_object(&["name", "version"])),
         ("/v2/health/live", "Is the process there?", flags(&["live"])),
         ("/v2/health/ready", "Does it take requests?", flags(&["ready"])),
@@ -54,6 +56,9 @@ pub fn document(endpoints: &[(&Endpoint, &Model)], version: &str, guarded: bool)
         paths.insert(format!("/v1/models/{name}:predict"), json!({ "post": post }));
         let post = operation("Predictions, protocol v2", Some(&infer(model)), &inferred(model), "Inference");
         paths.insert(format!("/v2/models/{name}/infer"), json!({ "post": post }));
+    }
+    if let Some(most) = labels {
+        paths.insert("/feedback".to_owned(), json!({ "post": feedback(most) }));
     }
     let text = json!({ "type": "string" });
     if guarded {
@@ -95,6 +100,36 @@ fn guard(paths: &mut Map<String, Value>) {
             operation["responses"]["403"] = json!({ "description": format!("a token without the scope {scope}") });
         }
     }
+}
+
+/// Labels, as JSON or as a table. Whether a time can be read stands in no schema.
+fn feedback(most: usize) -> Value {
+    let label = json!({
+        "type": "object",
+        "required": ["id", "label"],
+        "properties": {
+            "id": { "type": ["string", "integer"], "minLength": 1, "pattern": "^[^\\u0000]*$" },
+            "label": { "type": ["string", "number", "boolean", "null"], "pattern": "^[^\\u0000]*$" },
+            "row": { "type": ["integer", "null"], "minimum": 0, "maximum": u32::MAX },
+            // In ISO 8601; one that cannot be read is refused where there is a label.
+            "time": { "type": ["string", "number", "null"] },
+        },
+        "additionalProperties": false,
+    });
+    let body = json!({ "oneOf": [label, { "type": "array", "items": label, "maxItems": most }] });
+    let kept = json!({
+        "type": "object",
+        "required": ["labels", "empty", "unknown", "unknown_ids"],
+        "properties": {
+            "labels": { "type": ["integer", "null"] },
+            "empty": { "type": "integer" },
+            "unknown": { "type": "integer" },
+            "unknown_ids": { "type": "array", "items": { "type": "string" } },
+        },
+    });
+    let mut operation = operation("Labels for what was predicted", Some(&body), &kept, "Inference");
+    operation["requestBody"]["content"]["text/csv"] = json!({ "schema": { "type": "string" } });
+    operation
 }
 
 fn operation(summary: &str, body: Option<&Value>, answer: &Value, refusal: &str) -> Value {
