@@ -479,3 +479,69 @@ def test_a_plan_of_a_newer_format(plan):
         document = plan.document | {"format": newer}
         told(lambda document=document: FeaturePlan.from_document(document), "newer headrace", kind=ModelFormatError)
     told(lambda: FeaturePlan.from_document(plan.document | {"format": "3"}), "format", kind=ModelFormatError)
+
+
+# --- what pandas and parameters may hold -----------------------------------------------------------------------------
+
+
+def test_wrong_type_of_a_value_in_a_column_of_objects():
+    """pandas keeps anything in one column; pyarrow says that it cannot be converted, and not where."""
+    frame = pd.DataFrame({"ok": [1, 2, 3], "city": pd.Series([None, "x", 5], dtype=object), "y": [True, False, True]})
+    train = frame.assign(city=["x", "y", "x"])
+    plan = FeaturePlan.fit(train, target="y", task="binary")
+    for method in (plan.transform, plan.matrix, plan.sparse):
+        told(lambda method=method: method(frame), "column 'city', row 2")
+    told(lambda: FeaturePlan.fit(frame, target="y", task="binary"), "column 'city', row 2")
+    for options in ({}, {"output": "buckets"}, {"output": "dense", "n_features": 8}, {"dtype": np.int64}):
+        hasher = FeatureHasher(**options)
+        told(lambda hasher=hasher: hasher.transform(frame), "column 'city', row 2")
+    told(lambda: FeatureHasher().collision_report(frame), "column 'city', row 2")
+    odd = pd.DataFrame({"city": pd.Series([object()], dtype=object)})
+    told(lambda: FeatureHasher().transform(odd), "column 'city', row 0")
+    surrogate = pd.DataFrame({"city": pd.Series(["a", "\ud800"], dtype=object)})
+    told(lambda: FeatureHasher().transform(surrogate), "column 'city', row 1")
+    told(lambda: HashingVectorizer().transform(frame["city"]), "column 'city', row 2")
+
+
+def test_a_lazy_frame(plan):
+    lazy = rows().lazy()
+    told(lambda: FeatureHasher().transform(lazy), "LazyFrame", "collect")
+    told(lambda: HashingVectorizer().transform(lazy), "LazyFrame")
+    told(lambda: plan.matrix(lazy), "LazyFrame", "collect")
+    told(lambda: FeaturePlan.fit(lazy, target="y", task="binary"), "LazyFrame")
+
+
+def test_a_dtype_that_has_no_room_for_a_value():
+    hasher = FeatureHasher(8, dtype=np.int8)
+    for value in (math.nan, math.inf, 300):
+        told(lambda value=value: hasher.transform([{"a": 1}, {}, {"b": 2, "a": value}]), "row 2")
+        told(lambda value=value: hasher.transform(pl.DataFrame({"a": [1.0, None, value]})), "row 2")
+    for dtype in (object, "U3", "nope", "datetime64[s]"):
+        for estimator, data in ((FeatureHasher(dtype=dtype), [{"a": 1}]), (HashingVectorizer(dtype=dtype), ["ab"])):
+            told(lambda estimator=estimator, data=data: estimator.transform(data), "dtype", kind=ConfigError)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"categorical": None},
+        {"categorical": [1]},
+        {"mode": ["spark"]},
+        {"mode": None},
+        {"threads": True},
+        {"threads": 1.5},
+    ],
+    ids=repr,
+)
+def test_other_parameters_that_cannot_be(wrong):
+    (name,) = wrong
+    told(lambda: FeatureHasher(**wrong).fit(), name, kind=ConfigError)
+    told(lambda: FeatureHasher(**wrong).transform(rows().select("city")), name, kind=ConfigError)
+
+
+def test_reports_asked_for_what_cannot_be():
+    frame = rows().select("city")
+    for share in ("x", None, math.nan, -0.1, 1.5):
+        told(lambda share=share: FeatureHasher().collision_report(frame, share=share), "share", kind=ConfigError)
+    for top in (0, 1.5, "x"):
+        told(lambda top=top: FeatureHasher().inverse_map(frame, top=top), "top", kind=ConfigError)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import sys
-from numbers import Integral
+from collections.abc import Iterable
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from headrace import _core
 from headrace.compute.collisions import CollisionReport, HashedFeature, InverseMap
 from headrace.compute.estimator import Estimator
+from headrace.compute.mixed import naming_column
 from headrace.compute.sparse import csr
 from headrace.errors import ConfigError, DataError, DataTypeError
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Collection, Iterator
 
     from headrace.types import SupportsArrowStream
 
@@ -141,7 +143,8 @@ class FeatureHasher(Estimator):
         threads: int | None = None,
     ) -> None:
         # The one default that depends on another parameter; scikit-learn's users read a number here.
-        self.n_features = _DEFAULT_COLUMNS.get(mode, 2**20) if n_features is None else n_features
+        columns = _DEFAULT_COLUMNS.get(mode, 2**20) if isinstance(mode, str) else 2**20
+        self.n_features = columns if n_features is None else n_features
         self.input_type = input_type
         self.dtype = dtype
         self.alternate_sign = alternate_sign
@@ -183,6 +186,10 @@ class FeatureHasher(Estimator):
             `csr_array`, if scikit-learn is set so. Or a numpy array, as `output` says.
 
         """
+        with naming_column(raw_X):
+            return self._transform(raw_X)
+
+    def _transform(self, raw_X: Any) -> Any:  # noqa: N803
         hasher = self._hasher()
         tokens = self.input_type == "string"
         frame: Any = raw_X if _is_frame(raw_X) else None
@@ -236,7 +243,7 @@ class FeatureHasher(Estimator):
 
         """
         _positive("pairs", pairs, least=0)
-        if not 0 <= share <= 1:
+        if not isinstance(share, Real) or not 0 <= share <= 1:
             raise ConfigError(f"share is {share!r}, expected a number from 0 to 1")
         census = self._census(frame)
         rows, values, features, occupied, colliding, shared, confused = census.load()
@@ -280,12 +287,13 @@ class FeatureHasher(Estimator):
                 f"expected a frame, found a {type(frame).__name__}",
                 hint="Make a frame of the dicts, for instance with polars.DataFrame(rows).",
             )
-        return self._hasher().census(frame, tokens=self.input_type == "string")
+        with naming_column(frame):
+            return self._hasher().census(frame, tokens=self.input_type == "string")
 
     def _hasher(self) -> _core.FeatureHasher:
         """The hasher that the parameters describe, or what is wrong with them."""
         for name, choices in _CHOICES.items():
-            if getattr(self, name) not in choices:
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in choices:
                 raise _invalid(name, getattr(self, name), f"one of {', '.join(map(repr, choices))}")
         if not isinstance(self.n_features, Integral) or isinstance(self.n_features, bool):
             raise _invalid("n_features", self.n_features, "an integer")
@@ -294,7 +302,8 @@ class FeatureHasher(Estimator):
         if not isinstance(self.alternate_sign, bool) and type(self.alternate_sign).__name__ not in ("bool", "bool_"):
             raise _invalid("alternate_sign", self.alternate_sign, "True or False")
         categorical = self.categorical
-        if isinstance(categorical, str) or not all(isinstance(name, str) for name in categorical):
+        listed = isinstance(categorical, Iterable) and not isinstance(categorical, str)
+        if not listed or not all(isinstance(name, str) for name in categorical):
             raise _invalid("categorical", categorical, "a list of names of columns")
         if not isinstance(self.key, HashKey if self.mode == "keyed" else type(None)):
             # Whatever it is, it may be the secret.
@@ -302,7 +311,8 @@ class FeatureHasher(Estimator):
                 f"the parameter key of FeatureHasher is a {type(self.key).__name__} with mode={self.mode!r}",
                 hint="Give 16 bytes with mode='keyed', and none otherwise.",
             )
-        if self.threads is not None and (not isinstance(self.threads, Integral) or self.threads < 1):
+        threads: Any = self.threads
+        if threads is not None and (not isinstance(threads, Integral) or isinstance(threads, bool) or threads < 1):
             raise _invalid("threads", self.threads, "None or a number from 1")
         if self.output == "dense" and self.n_features > _GREATEST_DENSE:
             raise _invalid("n_features", self.n_features, f"at most {_GREATEST_DENSE} with output='dense'")
@@ -314,7 +324,7 @@ class FeatureHasher(Estimator):
             key=self.key.reveal() if isinstance(self.key, HashKey) else None,
             signed=bool(self.alternate_sign),
             categorical=list(categorical),
-            threads=None if self.threads is None else min(int(self.threads), sys.maxsize),
+            threads=None if threads is None else min(int(threads), sys.maxsize),
         )
 
 
@@ -326,6 +336,10 @@ def _is_frame(data: Any) -> bool:
 
 
 def _iterated(samples: Any) -> Iterator[Any]:
+    if hasattr(samples, "collect_schema"):
+        raise DataTypeError(
+            "the samples are a LazyFrame, expected an iterable or a frame", hint="Call `collect()` on it first."
+        )
     try:
         return iter(samples)
     except TypeError as error:
@@ -342,6 +356,8 @@ def _dtype(dtype: Any) -> str:
         found = np.dtype(dtype)
     except TypeError as error:
         raise _invalid("dtype", dtype, "a numpy type") from error
+    if found.kind not in "biufc" or found.name == "float16":
+        raise _invalid("dtype", dtype, "a type of numbers that scipy.sparse has")
     return found.name if found.isnative else ""
 
 
@@ -355,7 +371,15 @@ def _converted(rows: tuple[Any, Any, Any], columns: int, dtype: Any) -> Any:
     data, indices, indptr = rows
     values = np.empty(len(data), dtype)
     for place, value in enumerate(data.tolist()):
-        values[place] = value
+        try:
+            values[place] = value
+        except (ValueError, OverflowError) as error:
+            row = int(np.searchsorted(indptr, place, side="right")) - 1
+            raise DataError(
+                f"the value {value!r} cannot be {np.dtype(dtype).name}: {error}",
+                place=f"row {row}",
+                hint="Take a dtype that has room for it, such as float.",
+            ) from error
     matrix = csr_array((values, indices, indptr), dtype=dtype, shape=(len(indptr) - 1, int(columns)))
     matrix.sum_duplicates()
     sklearn = sys.modules.get("sklearn")

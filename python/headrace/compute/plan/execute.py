@@ -6,6 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from headrace import _core
+from headrace.compute.mixed import is_pandas
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,11 +39,6 @@ def compile_plan(plan: PlanDocument) -> _core.Plan:
     return _core.Plan(json.dumps(plan.as_json(), allow_nan=False))
 
 
-def is_pandas(frame: object) -> bool:
-    """Whether the frame is one of pandas, whose index becomes a column on the way to Arrow."""
-    return type(frame).__module__.partition(".")[0] == "pandas"
-
-
 def exportable(frame: SupportsArrowStream, inputs: Sequence[str]) -> SupportsArrowStream:
     """The frame itself, or one that hands over the same columns for less, or at all.
 
@@ -50,6 +46,8 @@ def exportable(frame: SupportsArrowStream, inputs: Sequence[str]) -> SupportsArr
     to export a column with a NUL in its name; U+FFFE, which is no character, stands for it, and the core reads it so.
     """
     library = type(frame).__module__.partition(".")[0]
+    if not hasattr(frame, "__arrow_c_stream__"):
+        return frame  # its reader says what it is not
     columns = list(getattr(frame, "columns", ()))
     if is_pandas(frame) and 0 < len(inputs) < len(columns) and set(inputs) <= set(columns):
         return frame[list(inputs)]  # type: ignore[index, no-any-return]  # a DataFrame, as its columns say

@@ -5,10 +5,11 @@ from __future__ import annotations
 import html
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
+from headrace.compute.mixed import is_pandas, naming_column
 from headrace.compute.plan.config import FeatureConfig, parse_config
 from headrace.compute.plan.document import TABLES, PlanDocument, parse_document
 from headrace.compute.plan.encoding import cross_fitted, fold_of_rows
-from headrace.compute.plan.execute import compile_plan, exportable, is_pandas
+from headrace.compute.plan.execute import compile_plan, exportable
 from headrace.compute.plan.fit import Fitted, fit
 from headrace.compute.plan.read import checked_frame, column_of
 from headrace.compute.plan.skew import explain, row_json
@@ -271,19 +272,22 @@ class FeaturePlan:
         import polars as pl
 
         made, strict = self._prepared(frame, extra_columns)
-        out = self._compiled.matrix(made, order="F", strict=strict)
+        with naming_column(made):
+            out = self._compiled.matrix(made, order="F", strict=strict)
         # A dict, because a list of series would rename a column whose name is empty.
         return pl.DataFrame({name: out[:, index] for index, name in enumerate(self.outputs)})
 
     def matrix(self, frame: SupportsArrowStream, *, extra_columns: ExtraColumns = "error") -> npt.NDArray[np.float32]:
         """What `transform` gives, as float32 [rows, outputs], row-major."""
         made, strict = self._prepared(frame, extra_columns)
-        return self._compiled.matrix(made, strict=strict)
+        with naming_column(made):
+            return self._compiled.matrix(made, strict=strict)
 
     def sparse(self, frame: SupportsArrowStream, *, extra_columns: ExtraColumns = "error") -> Any:
         """What `transform` gives, as scipy's CSR of float32 [rows, outputs]: zeros are left out, NaN is kept."""
         made, strict = self._prepared(frame, extra_columns)
-        return csr(self._compiled.sparse(made, strict=strict), len(self.outputs))
+        with naming_column(made):
+            return csr(self._compiled.sparse(made, strict=strict), len(self.outputs))
 
     def row(
         self, row: Mapping[str, Any] | str | bytes, *, extra_columns: ExtraColumns = "error"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from headrace import _core
+from headrace.compute.mixed import place_of_mixed
 from headrace.compute.plan.execute import exportable
 from headrace.compute.plan.nearest import did_you_mean
 from headrace.compute.plan.types import family, polars_type, time_zone, type_name
@@ -49,11 +50,11 @@ def as_frame(frame: Any) -> pl.DataFrame:
         _core.check_utf8(frame)
     try:
         return pl.DataFrame(frame)
-    except pl.exceptions.PolarsError as error:
+    except (pl.exceptions.PolarsError, ValueError, TypeError, OverflowError) as error:  # pyarrow's are among them
         name = _unreadable(frame)
         raise DataError(
             f"the frame cannot be read: {error}",
-            place=None if name is None else f"column {name!r}",
+            place=place_of_mixed(frame) if name is None else f"column {name!r}",
             hint="Leave the column out, or cast it to a type that polars knows.",
         ) from error
 

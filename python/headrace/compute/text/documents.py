@@ -47,6 +47,11 @@ def iterated(documents: Any) -> Iterable[Any]:
 
 
 def _listed(documents: Any) -> Iterable[Any]:
+    if hasattr(documents, "collect_schema"):
+        raise DataTypeError(
+            "the documents are a LazyFrame, expected an iterable or a column of text",
+            hint="Call `collect()` on it, and select the column.",
+        )
     try:
         iter(documents)
     except TypeError as error:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from headrace import _core
 from headrace.compute.estimator import Estimator
+from headrace.compute.mixed import naming_column
 from headrace.compute.sparse import csr
 from headrace.compute.text import analysis
 from headrace.compute.text.documents import is_column, iterated
@@ -288,7 +289,8 @@ class HashingVectorizer(Estimator):
         if not in_rust:
             return vectorizer.of_tokens(self._tokens(iterated(documents)))
         if self.input == "content" and utf8 and is_column(documents):
-            return vectorizer.of_column(documents)
+            with naming_column(documents):
+                return vectorizer.of_column(documents)
         # Lone surrogates are in no word; in runs of characters they are, and have no UTF-8 to be hashed.
         mend = analysis.without_surrogates if self.analyzer == "word" or self.strip_accents == "ascii" else None
         encoding = None if utf8 else (self.encoding, self.decode_error)
