@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import json
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headrace.errors import DataError
+from headrace.errors import DataError, SpecError
 from headrace.project import feedback
 from headrace.project.feedback import take_file
 from headrace.serving.labels import Columns
@@ -106,3 +107,41 @@ def test_a_label_that_is_no_class_is_said(project: Any, tmp_path: Path) -> None:
     take_file(project, labels(tmp_path / "l.csv", "request_id,label\na,perhaps\n"), Columns())
     with pytest.raises(DataError, match="'perhaps' is no class of the model"):
         feedback.summary(project, log=tmp_path / "log")
+
+
+def test_metrics_by_slice_of_what_was_logged(project: Any, tmp_path: Path) -> None:
+    day = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
+    log = tmp_path / "log"
+    segment(log, "1.arrow", [("a", 0, day, "1", 0.2), ("a", 1, day, "1", 0.9), ("b", 0, day, "1", 0.9)])
+    path = log / "1.arrow"
+    inputs = pl.Series("inputs", [{"shop": "n", "x": 1.0}, {"shop": "s", "x": 2.0}, {"shop": None, "x": 3.0}])
+    frame = pl.read_ipc(io.BytesIO(path.read_bytes())).with_columns(inputs)
+    frame.write_ipc(path)
+    frame.write_ipc(log / "2.arrow")  # the same rows again count once
+    take_file(
+        project, labels(tmp_path / "1.csv", "request_id,row,label\na,0,no\na,1,no\nb,0,yes\n"), Columns(row="row")
+    )
+    found = feedback.summary(project, log=log, slices=["shop"])
+    assert [(one.slice, one.rows, one.labelled) for one in found] == [
+        (None, 3, 3),
+        (("shop", "(none)"), 1, 1),
+        (("shop", "n"), 1, 1),
+        (("shop", "s"), 1, 1),
+    ]
+    assert [one.metrics["accuracy"] for one in found[1:]] == [1.0, 1.0, 0.0]
+    assert feedback.as_document(found)["periods"][1]["slice"] == {"column": "shop", "value": "(none)"}
+    with pytest.raises(SpecError, match="'shpo' is no column that the server logged"):
+        feedback.summary(project, log=log, slices=["shpo"])
+
+
+def test_rare_values_of_a_slice_are_counted_together(project: Any, tmp_path: Path) -> None:
+    day = dt.datetime(2024, 1, 1, 12, tzinfo=dt.UTC)
+    log = tmp_path / "log"
+    segment(log, "1.arrow", [(f"r{n}", 0, day, "1", 0.2) for n in range(60)])
+    values = [{"shop": f"s{min(n, 59 - n)}" if n < 40 else "big"} for n in range(60)]
+    frame = pl.read_ipc(io.BytesIO((log / "1.arrow").read_bytes())).with_columns(pl.Series("inputs", values))
+    frame.write_ipc(log / "1.arrow")
+    found = feedback.summary(project, log=log, slices=["shop"])
+    parts = [one for one in found if one.slice is not None]
+    assert len(parts) == feedback.MOST_VALUES + 1
+    assert sum(one.rows for one in parts) == 60

@@ -8,13 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from headrace.cli.command import Command, Group
+from headrace.cli.documents import move_document
 from headrace.cli.options import json_option, project_option
-from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, iso, moment
+from headrace.cli.output import Column, echo_json, echo_pairs, echo_table, iso, measure, moment
 from headrace.errors import StoreError, printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from headrace.project.history import History
     from headrace.store.loops import LogEntry
 
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
         "doing, cycle, working_on": "what the loop is about, in which cycle, on which host (null: no process runs)",
         "paused, asked_for, held, problems": "what keeps it, what persons asked for, what it cannot tell",
         "incidents": "what went wrong and is not over: seq, what, said, since, until, closed_by",
+        "quality, quality_unknown": "the champion's metric in the last week with labels, all rows and the worst slice",
         "server": "url, ok, why: whether the server of `[loop] server` answers with the champion; null: none is named",
         "notifiers": "who is told: name, use, waiting, again_at, given_up, last_error",
         "budget, budget_left, cooldown_until": "what it may still do",
@@ -62,6 +65,7 @@ def status(*, project_dir: str, env: str | None, as_json: bool) -> None:
         ("paused", found["paused"] and f"yes: {found['paused']}"),
         ("held", held and held["why"]),
         ("asked for", "; ".join(reason or "by hand" for reason in found["asked_for"]) or None),
+        ("quality", _quality(found)),
         ("server", found["server"] and _server(found["server"])),
         ("runs left", f"{found['budget_left']} of {found['budget']} within seven days"),
         ("cooldown", found["cooldown_until"] and f"until {moment(found['cooldown_until'])}"),
@@ -83,27 +87,107 @@ def status(*, project_dir: str, env: str | None, as_json: bool) -> None:
 
 @click.command(
     cls=Command,
-    examples=["headrace timeline", "headrace timeline --since 2026-11-01 --json"],
-    keys={"entries": "each: seq, at, kind, who, what, body (the evidence), hash; oldest first"},
+    examples=[
+        "headrace timeline",
+        "headrace timeline --since 2026-11-01 --json",
+        "headrace timeline --html timeline.html",
+    ],
+    keys={
+        "entries": "each: seq, at, kind, who, what, body (the evidence), hash; oldest first",
+        "incidents": "what went wrong: seq, what, said, since, until and closed_by (null: it is not over)",
+        "metrics": "over time: model, version, start, rows, labelled, metrics by name, slice (null: all rows)",
+        "metrics_unknown": "why the metrics cannot be told, or null",
+    },
 )
 @click.option("--since", metavar="DATE", help="From this day on, in UTC, as 2026-11-01.")
+@click.option(
+    "--period",
+    type=click.Choice(["hour", "day", "week", "month"]),
+    default="week",
+    show_default=True,
+    help="What metrics over time cut it into.",
+)
+@click.option(
+    "--html",
+    type=click.Path(dir_okay=False, allow_dash=True),
+    metavar="FILE",
+    help="Write a page with plots that loads nothing; - is stdout.",
+)
 @project_option
 @json_option
-def timeline(*, since: str | None, project_dir: str, env: str | None, as_json: bool) -> None:
-    """Show everything that the loop decided and did, and what persons told it, oldest first."""
-    from headrace.loop.report import entry_document
-    from headrace.loop.report import since as from_then
-    from headrace.project import Project
+def timeline(
+    *, since: str | None, period: str, html: str | None, project_dir: str, env: str | None, as_json: bool
+) -> None:
+    """Show everything that the loop decided and did, and what persons told it, oldest first; and metrics over time.
 
+    Metrics are of live rows whose label is known, by version and by the columns that `slices` of [loop.live] names.
+    """
+    from headrace.loop.report import entry_document
+    from headrace.project import Project
+    from headrace.project.history import history_of
+
+    if html == "-" and as_json:
+        raise click.UsageError("--html - and --json both want stdout; give --html a FILE")
     with Project(project_dir, env=env) as project:
-        found = from_then(project.store_to_read.loops.entries(project.spec.name), _day(since))
+        found = history_of(project, period=period, since=_day(since))  # type: ignore[arg-type]  # one of the choices
+    if html is not None:
+        _write_page(found, html)
     if as_json:
-        echo_json({"entries": [_for_machines(entry_document(entry)) for entry in found]})
+        entries = [_for_machines(entry_document(entry)) for entry in found.entries]
+        incidents = [_incident(one) for one in found.incidents]
+        metrics = {"metrics": found.periods, "metrics_unknown": found.periods_unknown}
+        echo_json({"entries": entries, "incidents": incidents, **metrics})
+    if as_json or html is not None:
         return
-    if not found:
+    if not found.entries:
         click.echo("nothing yet; `headrace loop --once` makes the first entry")
         return
-    _table(found)
+    _table(found.entries)
+    _metrics(found)
+
+
+def _metrics(found: History) -> None:
+    if found.periods_unknown is not None:
+        click.echo(f"\nmetrics cannot be told: {printable(found.periods_unknown)}", err=True)
+    name = found.metric
+    if name is None or not found.periods:
+        return
+    rows = []
+    for one in found.periods:
+        part = "all" if one["slice"] is None else f"{one['slice']['column']}: {one['slice']['value']}"
+        value = measure(one["metrics"].get(name))
+        rows.append((one["version"], one["start"][:10], part, f"{one['rows']:,}", f"{one['labelled']:,}", value))
+    click.echo()
+    heads = [Column("version"), Column("from"), Column("rows of"), Column("rows", "right"), Column("labelled", "right")]
+    echo_table([*heads, Column(name, "right")], rows)
+
+
+def _write_page(found: History, output: str) -> None:
+    import sys
+    from pathlib import Path
+
+    from headrace.builtins.report.figures import available
+    from headrace.builtins.report.timeline_page import timeline_page
+    from headrace.loop.report import entry_document
+    from headrace.project.writing import write_whole
+
+    page = timeline_page(
+        found.project,
+        found.model,
+        champion=found.champion,
+        entries=[entry_document(entry) for entry in found.entries],
+        incidents=found.incidents,
+        moves=[move_document(move) | {"at": move.at} for move in found.moves],
+        metric=found.metric,
+        periods=found.periods,
+        head=found.head,
+        plots=available(),
+    ).encode()
+    if output == "-":
+        sys.stdout.buffer.write(page)
+        return
+    write_whole(Path(output), page)
+    click.echo(f"wrote {click.format_filename(output)}", err=True)
 
 
 @click.group(cls=Group, examples=["headrace audit verify"])
@@ -148,6 +232,20 @@ def verify(*, head: str | None, project_dir: str, env: str | None, as_json: bool
         )
     if not as_json:
         click.echo(f"{found.entries} entries, all as they were written; the head is {found.head}")
+
+
+def _quality(found: dict[str, Any]) -> str | None:
+    if found["quality_unknown"] is not None:
+        return f"cannot be told: {found['quality_unknown']}"
+    told = found["quality"]
+    if told is None:
+        return None
+    rows = f"{told['labelled']:,} labelled rows since {told['start'][:10]}"
+    said = f"{told['metric']} {measure(told['value'])} on {rows}"
+    worst = told["worst"]
+    if worst is not None:
+        said += f"; worst where {worst['column']} is {worst['value']}: {measure(worst['metric'])}"
+    return said
 
 
 def _server(found: dict[str, Any]) -> str:

@@ -81,6 +81,10 @@ class LivePolicy(BaseModel):
         default=None, description="The column that names a row, here and in `labels`. Default: the first of id_columns."
     )
     time: str | None = Field(default=None, description="When a row happened. Default: `time_column` of [project].")
+    slices: tuple[str, ...] = Field(
+        default=(),
+        description="Columns by whose values metrics over time are shown too; inputs that the server logged.",
+    )
     label_time: str | None = Field(
         default=None, description="A column of `labels` that says when a label became known. Default: it always was."
     )

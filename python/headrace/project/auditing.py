@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.errors import ConfigError
-from headrace.project.looping import ProjectWorkshop
+from headrace.project.looping import model_of
 from headrace.store.loops import ORIGIN
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def audit(project: Project, head: str | None = None) -> Audit:
         begun = {
             int(entry.body["cycle"]) for entry in entries if entry.kind in ("promoting", "rolling back", "promoted")
         }
-        for move in reversed(project.registry.history(ProjectWorkshop(project).model)):
+        for move in reversed(project.registry.history(model_of(project))):
             match = _BY_THE_LOOP.match(move.why)
             if match is not None and int(match[1]) not in begun:
                 problems.append(

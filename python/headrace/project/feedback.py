@@ -8,17 +8,19 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from headrace.errors import DataError
+from headrace.errors import DataError, SpecError
+from headrace.hooks.catalog import nearest
 from headrace.project.reading import read_file
 from headrace.serving.labels import Columns, read
 from headrace.serving.logged import Logged
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     import polars as pl
 
+    from headrace.compute.metrics import Scored
     from headrace.compute.plan.feature_plan import FeaturePlan
     from headrace.project import Project
     from headrace.store.live import Label
@@ -26,6 +28,9 @@ if TYPE_CHECKING:
 Period = Literal["hour", "day", "week", "month"]
 LOG = "predictions"
 """Where `headrace serve` logs predictions, in the store's folder."""
+MOST_VALUES = 20
+"""Of a slice's values in a period; the rest are `OTHER` together."""
+NONE, OTHER = "(none)", "(other)"
 _EVERY = {"hour": "1h", "day": "1d", "week": "1w", "month": "1mo"}
 
 
@@ -83,7 +88,10 @@ def take_file(project: Project, path: Path, columns: Columns, *, log: Path | Non
 
 @dataclass(frozen=True)
 class Measured:
-    """The metrics of a version in a period: rows predicted, rows with a label, and values by name (None: undefined)."""
+    """The metrics of a version in a period: rows predicted, rows with a label, and values by name (None: undefined).
+
+    `slice`: of which column and value only, or None: of all rows.
+    """
 
     model: str
     version: str
@@ -91,16 +99,20 @@ class Measured:
     rows: int
     labelled: int
     metrics: dict[str, float | None]
+    slice: tuple[str, str] | None = None
 
 
-def summary(project: Project, *, log: Path | None = None, period: Period = "day") -> list[Measured]:
-    """Metrics over time by version, of the rows in the prediction log that have a label by now.
+def summary(
+    project: Project, *, log: Path | None = None, period: Period = "day", slices: Sequence[str] = ()
+) -> list[Measured]:
+    """Metrics over time by version, of the rows in the prediction log that have a label by now; also by `slices`.
 
-    A request that is in the log twice, because its client tried again, counts once: the last time.
+    A request that is in the log twice, because its client tried again, counts once: the last time. `slices` are inputs
+    that the server logged.
     """
     import polars as pl
 
-    frame = predictions(log or project.existing_store.root / LOG)
+    frame = predictions(log or project.existing_store.root / LOG, slices)
     if frame is None:
         return []
     labels = pl.DataFrame(
@@ -111,25 +123,60 @@ def summary(project: Project, *, log: Path | None = None, period: Period = "day"
     frame = frame.sort("time", maintain_order=True).unique(["model", "version", "request_id", "row"], keep="last")
     frame = frame.join(labels, on=["request_id", "row"], how="left")
     frame = frame.with_columns(pl.col("time").dt.truncate(_EVERY[period]).alias("start"))
+    plans: dict[str, FeaturePlan] = {}
+    return by_parts(frame, slices, lambda model, version, rows: _metrics(project, plans, f"{model}@{version}", rows))
+
+
+def by_parts(
+    frame: pl.DataFrame, slices: Sequence[str], measure: Callable[[str, str, pl.DataFrame], dict[str, float | None]]
+) -> list[Measured]:
+    """`measure` of the labelled rows of each model, version and start, and of each of their slices.
+
+    `frame` has the columns `model`, `version`, `start`, `label` (null: not known) and each slice as text, `/NAME`.
+    """
+    import polars as pl
+
     found = []
     for (model, version, start), part in sorted(
         frame.group_by(["model", "version", "start"]), key=lambda group: [str(key) for key in group[0]]
     ):
-        judged = part.filter(pl.col("label").is_not_null())
-        metrics = _metrics(project, str(model), str(version), judged)
         assert isinstance(start, dt.datetime)  # noqa: S101  # for mypy
-        found.append(Measured(str(model), str(version), start, part.height, judged.height, metrics))
+        pieces: list[tuple[tuple[str, str] | None, pl.DataFrame]] = [(None, part)]
+        for name in slices:
+            pieces += [((name, str(key[0])), rows) for key, rows in _values(part, name)]
+        for piece, rows in pieces:
+            judged = rows.filter(pl.col("label").is_not_null())
+            metrics = measure(str(model), str(version), judged) if judged.height else {}
+            found.append(Measured(str(model), str(version), start, rows.height, judged.height, metrics, piece))
     return found
 
 
-def predictions(folder: Path) -> pl.DataFrame | None:
-    """What a prediction log holds, without the inputs; None where there is nothing."""
+def _values(part: pl.DataFrame, name: str) -> list[tuple[tuple[Any, ...], pl.DataFrame]]:
+    """The rows of each value of a slice; those of rare values together."""
     import polars as pl
 
-    parts = []
+    column = pl.col(f"/{name}").fill_null(NONE)
+    part = part.with_columns(column.alias("/"))
+    often = part["/"].value_counts(sort=True)["/"].head(MOST_VALUES)
+    part = part.with_columns(pl.when(pl.col("/").is_in(often.implode())).then("/").otherwise(pl.lit(OTHER)).alias("/"))
+    return sorted(part.group_by(["/"]), key=lambda group: str(group[0][0]))
+
+
+def predictions(folder: Path, slices: Sequence[str] = ()) -> pl.DataFrame | None:
+    """What a prediction log holds, of the inputs only `slices`, as text, as `/NAME`; None where there is nothing."""
+    import polars as pl
+
+    parts, logged = [], set[str]()
+    columns = ["request_id", "row", "time", "model", "version", "outputs", *(["inputs"] if slices else [])]
     for path in sorted(folder.glob("*.arrow")):
         try:
-            parts.append(pl.read_ipc(path, columns=["request_id", "row", "time", "model", "version", "outputs"]))
+            part = pl.read_ipc(path, columns=columns)
+            if slices:
+                inputs = part["inputs"].struct.unnest()
+                logged.update(inputs.columns)
+                texts_ = [_as_text(inputs, name, part.height) for name in slices]
+                part = part.drop("inputs").with_columns(texts_)
+            parts.append(part)
         except FileNotFoundError:  # the server has removed it to make room
             continue
         except (OSError, pl.exceptions.PolarsError) as error:
@@ -138,23 +185,42 @@ def predictions(folder: Path) -> pl.DataFrame | None:
             ) from error
     if not parts:
         return None
+    for name in slices:
+        if name not in logged:
+            raise SpecError(
+                f"{name!r} is no column that the server logged",
+                place="`slices` of [loop.live]",
+                hint=nearest(name, logged),
+            )
     # Models differ in their outputs, so those are kept as text until a version is looked at by itself.
     texts = [part.with_columns(pl.col("outputs").struct.json_encode()) for part in parts]
     return pl.concat(texts)
 
 
-def _metrics(project: Project, model: str, version: str, judged: pl.DataFrame) -> dict[str, float | None]:
-    from headrace.compute import metrics
+def _as_text(inputs: pl.DataFrame, name: str, height: int) -> pl.Series:
+    import polars as pl
+
+    found = inputs[name].cast(pl.String) if name in inputs.columns else pl.Series([None] * height, dtype=pl.String)
+    return found.alias(f"/{name}")
+
+
+def _metrics(
+    project: Project, plans: dict[str, FeaturePlan], which: str, judged: pl.DataFrame
+) -> dict[str, float | None]:
     from headrace.compute.plan.feature_plan import FeaturePlan
 
-    if judged.is_empty():
-        return {}
-    package = project.registry.resolve(f"{model}@{version}")
-    plan = FeaturePlan.from_document(json.loads(package.read("plan.json")))
-    scored = _scored(plan, judged, f"{model}@{version}")
+    if which not in plans:
+        plans[which] = FeaturePlan.from_document(json.loads(project.registry.resolve(which).read("plan.json")))
+    return all_metrics(_scored(plans[which], judged, which))
+
+
+def all_metrics(scored: Scored) -> dict[str, float | None]:
+    """Every metric of the task; None where it is not defined on these rows."""
+    from headrace.compute import metrics
+
     return {
         metric.name: value if isinstance(value := metrics.measure(scored, metric.name), float) else None
-        for metric in metrics.for_task(plan.task)
+        for metric in metrics.for_task(scored.task)
     }
 
 
@@ -202,6 +268,7 @@ def as_document(found: Sequence[Measured]) -> dict[str, Any]:
                 "rows": one.rows,
                 "labelled": one.labelled,
                 "metrics": one.metrics,
+                "slice": None if one.slice is None else {"column": one.slice[0], "value": one.slice[1]},
             }
             for one in found
         ]

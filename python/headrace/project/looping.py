@@ -284,6 +284,14 @@ class ProjectWorkshop:
         return found[0]
 
 
+def model_of(project: Project) -> str:
+    """The name that the loop's models are registered under; the project's, where the pipeline registers nothing."""
+    try:
+        return ProjectWorkshop(project).model
+    except SpecError:
+        return project.spec.name
+
+
 def _stat(path: Path) -> tuple[int, int, int]:
     found = path.stat()
     return found.st_size, found.st_mtime_ns, found.st_ino
@@ -350,4 +358,15 @@ def status_document(project: Project) -> dict[str, Any]:
     found = status_of(project.spec.name, model, policy, store.loops, project.registry, now=time.time())
     why = None if policy.server is None else ailing(policy.server, model, found["champion"])
     server = None if policy.server is None else {"url": policy.server, "ok": why is None, "why": why}
-    return {**found, "server": server}
+    return {**found, "server": server, **_quality(project)}
+
+
+def _quality(project: Project) -> dict[str, Any]:
+    """How the champion does lately; a status screen does not fail because live rows cannot be read."""
+    from headrace.errors import DataError
+    from headrace.project.measuring import lately, over_time
+
+    try:
+        return {"quality": lately(project, over_time(project)), "quality_unknown": None}
+    except (DataError, SpecError) as error:
+        return {"quality": None, "quality_unknown": f"{error.place}: {error.message}" if error.place else error.message}

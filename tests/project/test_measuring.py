@@ -1,0 +1,102 @@
+"""Metrics over time by version and slice: against a calculation by hand; nothing is counted twice."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+from headrace import Predictor, Project
+from headrace.errors import SpecError
+from headrace.project.looping import status_document
+from headrace.project.measuring import lately, over_time
+from loop_project import DAY, START, World, labels_of, rows
+
+SLICES = 'slices = ["shop"]'
+
+
+def shops(frame: pl.DataFrame) -> pl.DataFrame:
+    shop = pl.when(pl.int_range(pl.len()) % 3 == 0).then(pl.lit("north")).otherwise(pl.lit("south"))
+    return frame.with_columns(pl.when(pl.int_range(pl.len()) % 10 == 9).then(None).otherwise(shop).alias("shop"))
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Two champions, of day 0 and of day 9; rows of three weeks; labels late, corrected, twice, and some missing."""
+    found = World(tmp_path_factory.mktemp("measured"), triggers="")
+    text = (found.folder / "headrace.toml").read_text()
+    (found.folder / "headrace.toml").write_text(text.replace("[loop.live]", f"[loop.live]\n{SLICES}"))
+    assert "promoted" in found.once()
+    frame = shops(rows(1, range(1, 16), 20))
+    found.deliver(frame, "a", days_late=1.0)
+    found.deliver(frame, "again")
+    with Project(found.folder) as project:
+        loops, registry = project.store.loops, project.registry
+        first = registry.resolve("tide@1")
+        files = {name: first.read(name) for name in first.manifest["files"]}
+        files["card.md"] += b"\nanother\n"
+        registry.register("tide", files, about=first.manifest["about"], model_digest=first.manifest["model_digest"])
+        loops.append(
+            "tide", "promoted", {"cycle": 2, "version": 2, "previous": 1}, at=START.timestamp() + 9 * DAY, who="x"
+        )
+    wrong = labels_of(frame).head(30).with_columns(high=1 - pl.col("high"), known=pl.lit(START + dt.timedelta(days=40)))
+    wrong.write_parquet(found.folder / "labels" / "zz-corrected.parquet")
+    return found
+
+
+def by_hand(world: World) -> pl.DataFrame:
+    frame = shops(rows(1, range(1, 16), 20)).with_row_index("n")
+    high = pl.when(pl.col("n") < 30).then(1 - pl.col("high")).otherwise(pl.col("high"))
+    with Project(world.folder) as project:
+        chance = Predictor.from_package(project.registry.resolve("tide@1")).scores(frame)[:, 1]
+    version = pl.when(pl.col("at") >= START + dt.timedelta(days=9)).then(pl.lit("2")).otherwise(pl.lit("1"))
+    return frame.with_columns(high.alias("high"), version.alias("version"), pl.Series("p", chance))
+
+
+def test_each_version_week_and_slice(world: World) -> None:
+    with Project(world.folder) as project:
+        found = over_time(project)
+    truth = by_hand(world).with_columns(
+        pl.col("at").dt.truncate("1w").alias("start"), pl.col("shop").fill_null("(none)")
+    )
+    assert sum(one.labelled for one in found if one.slice is None) == truth.height == 300
+    assert sum(one.labelled for one in found if one.slice is not None) == 300
+    assert {one.version for one in found} == {"1", "2"}
+    for one in found:
+        part = truth.filter((pl.col("version") == one.version) & (pl.col("start") == one.start))
+        if one.slice is not None:
+            part = part.filter(pl.col("shop") == one.slice[1])
+        assert (one.rows, one.labelled) == (part.height, part.height)
+        loss = [-math.log(p if high else 1 - p) for p, high in zip(part["p"], part["high"], strict=True)]
+        assert one.metrics["log_loss"] == pytest.approx(sum(loss) / len(loss), rel=1e-6)
+
+
+def test_the_status_screen_has_the_last_period_and_the_worst_slice(world: World) -> None:
+    with Project(world.folder) as project:
+        found = over_time(project)
+        registry = project.registry
+        assert registry.aliased("tide", "champion") == 1
+        told = lately(project, found)
+        assert status_document(project)["quality"] == told
+    assert told is not None
+    mine = [one for one in found if one.version == "1"]
+    last = max((one for one in mine if one.slice is None), key=lambda one: one.start)
+    assert (told["value"], told["labelled"]) == (last.metrics[told["metric"]], last.labelled)
+    parts = [one for one in mine if one.slice is not None and one.start == last.start]
+    assert told["worst"]["metric"] == max(one.metrics["log_loss"] for one in parts)
+
+
+def test_a_slice_that_is_no_column_is_told(world: World, tmp_path: Path) -> None:
+    import shutil
+
+    folder = Path(shutil.copytree(world.folder, tmp_path / "copy"))
+    text = (folder / "headrace.toml").read_text()
+    (folder / "headrace.toml").write_text(text.replace('["shop"]', '["shpo"]'))
+    with Project(folder) as project:
+        with pytest.raises(SpecError, match="'shpo' is no column") as raised:
+            over_time(project)
+        assert "shop" in str(raised.value.hint)
+        assert "shpo" in status_document(project)["quality_unknown"]
