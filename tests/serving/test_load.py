@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import re
 import socket
@@ -12,11 +13,13 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from onnx import helper, numpy_helper
 
 import headrace
 from headrace.errors import ServingError
+from headrace.serving import config
 from serving.served import FLOAT, ask, infer, rows, value, write_onnx
 
 
@@ -268,6 +271,24 @@ def test_what_a_graph_cannot_compute_of_open_shapes_is_the_requests_fault(tmp_pa
         assert reply.status == 400
         assert "'a' of [2, 3], 'b' of [2, 4]" in reply.json["error"]
         assert "does not say what it expects" in reply.json["error"]
+
+
+def test_options_of_load_in_serve_toml(tmp_path):
+    """Those of a batch, a queue and bulk tables, as `headrace.Server` takes them."""
+    path = tmp_path / "serve.toml"
+    path.write_text(
+        "[server]\nmax_batch_delay = 0.002\nmax_queue_time = 0.5\nmax_bulk_rows = 10\nmax_bulk_bytes = 5000\n"
+    )
+    options = config.load(path).options
+    assert options == {"max_batch_delay": 0.002, "max_queue_time": 0.5, "max_bulk_rows": 10, "max_bulk_bytes": 5000}
+    kind = {"Content-Type": "application/vnd.apache.arrow.stream"}
+    with headrace.Server(slow(tmp_path / "slow.onnx", 1), **options) as server:
+        for count, status in ((10, 200), (11, 413), (1000, 413)):
+            body = io.BytesIO()
+            table = pa.table({f"c{i}": column for i, column in enumerate(rows(count).T)})
+            with pa.ipc.new_stream(body, table.schema) as writer:
+                writer.write_table(table)
+            assert ask(f"{server.url}/invocations", body=body.getvalue(), headers=kind).status == status
 
 
 # --- options -------------------------------------------------------------------------------------------------------

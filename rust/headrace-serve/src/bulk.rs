@@ -47,7 +47,7 @@ pub async fn predict(
         let model = Arc::clone(model);
         running.spawn_local(async move {
             let left = end.saturating_duration_since(Instant::now());
-            let answer = model.compute(worker, inputs, left).await.map_err(|refusal| refusal.within(limit));
+            let answer = model.compute_part(worker, inputs, left).await.map_err(|refusal| refusal.within(limit));
             (number, kept, answer)
         });
     }

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use headrace_core::plan::{Plan, Scratch};
 use hyper::header::HeaderValue;
+use tokio::sync::oneshot;
 
 use self::checks::{check_axes, check_graph};
 use self::classes::{greatest, pick};
@@ -29,7 +30,7 @@ use crate::error::{Refusal, StartError};
 use crate::golden::Golden;
 use crate::inputs::{Inputs, RawRows};
 use crate::metrics::Metrics;
-use crate::scheduler::{Limits, Scheduler, rows_are_independent};
+use crate::scheduler::{Answer, Limits, Scheduler, rows_are_independent};
 use crate::seat::Seat;
 use crate::shares::Shares;
 use crate::subject::{References, Subject};
@@ -381,8 +382,30 @@ impl Model {
         inputs: Vec<Tensor>,
         limit: Duration,
     ) -> Result<Vec<Output>, Refusal> {
-        let shapes = if self.open { self.shapes(&inputs) } else { String::new() };
+        let shapes = self.open_shapes(&inputs);
         let receiver = self.scheduler.submit(worker, inputs, limit)?;
+        self.answered(receiver, &shapes, limit).await
+    }
+
+    /// The same of a part of a request of which other parts are computed already.
+    pub(crate) async fn compute_part(
+        &self,
+        worker: usize,
+        inputs: Vec<Tensor>,
+        limit: Duration,
+    ) -> Result<Vec<Output>, Refusal> {
+        let shapes = self.open_shapes(&inputs);
+        let receiver = self.scheduler.submit_part(worker, inputs, limit)?;
+        self.answered(receiver, &shapes, limit).await
+    }
+
+    /// What the engine gives, as clients see it; `shapes` are those that it was given, where the graph leaves them open.
+    async fn answered(
+        &self,
+        receiver: oneshot::Receiver<Answer>,
+        shapes: &str,
+        limit: Duration,
+    ) -> Result<Vec<Output>, Refusal> {
         let answer = match tokio::time::timeout(limit, receiver).await {
             Err(_) => return Err(Refusal::Expired(limit)),
             Ok(Err(_)) => return Err(Refusal::Draining),

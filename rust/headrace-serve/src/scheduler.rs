@@ -7,7 +7,7 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -81,6 +81,8 @@ pub struct Scheduler {
     /// Workers whose engine computes beside their event loop.
     away: Vec<AtomicBool>,
     pace: Pace,
+    /// Rows that are best computed together, as the pace says.
+    best: AtomicUsize,
     member: Member,
 }
 
@@ -95,6 +97,7 @@ impl Scheduler {
             limits,
             metrics,
             pace: Pace::default(),
+            best: AtomicUsize::new(limits.batch_rows),
             member: shares.join(),
         }
     }
@@ -108,10 +111,25 @@ impl Scheduler {
     ) -> Result<oneshot::Receiver<Answer>, Refusal> {
         let rows = inputs.first().map_or(0, Tensor::rows);
         let bytes = inputs.iter().map(|input| input.data.bytes()).sum();
+        self.check(&mut self.lock(), rows, bytes, limit)?;
+        self.submit_part(worker, inputs, limit)
+    }
+
+    /// Queues a part of a request that was let in: what was computed of it is not thrown away because others have come.
+    pub fn submit_part(
+        &self,
+        worker: usize,
+        inputs: Vec<Tensor>,
+        limit: Duration,
+    ) -> Result<oneshot::Receiver<Answer>, Refusal> {
+        let rows = inputs.first().map_or(0, Tensor::rows);
+        let bytes = inputs.iter().map(|input| input.data.bytes()).sum();
         let (reply, receiver) = oneshot::channel();
         let queued = Instant::now();
         let mut queue = self.lock();
-        self.check(&mut queue, rows, bytes, limit)?;
+        if queue.closed {
+            return Err(Refusal::Draining);
+        }
         queue.rows += rows;
         queue.bytes += bytes;
         queue.waiting.push_back(Job { inputs, rows, bytes, deadline: queued + limit, limit, queued, reply });
@@ -208,7 +226,7 @@ impl Scheduler {
 
     /// Rows that are best computed together.
     fn best(&self) -> usize {
-        self.pace.best(self.limits.batch_rows)
+        self.best.load(Ordering::Relaxed)
     }
 
     /// Rows and bytes that wait.
@@ -362,11 +380,21 @@ impl Scheduler {
     /// Tells the scheduler what `rows` rows took.
     pub fn learn(&self, rows: usize, took: Duration) {
         self.pace.learn(rows, took);
+        self.best.store(self.pace.best(self.limits.batch_rows), Ordering::Relaxed);
     }
 
     fn lock(&self) -> MutexGuard<'_, Queue> {
         // Nothing that can panic is done while it is held.
         self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Scheduler {
+    /// The other models do not wait for one that is gone.
+    fn drop(&mut self) {
+        if self.lock().busy {
+            self.member.end();
+        }
     }
 }
 

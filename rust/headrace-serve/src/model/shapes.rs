@@ -43,8 +43,11 @@ impl Model {
         Ok(())
     }
 
-    /// What shapes there are, for a person.
-    pub(super) fn shapes(&self, tensors: &[Tensor]) -> String {
+    /// What shapes there are, for a person, where the graph leaves them open.
+    pub(super) fn open_shapes(&self, tensors: &[Tensor]) -> String {
+        if !self.open {
+            return String::new();
+        }
         let one = |(port, tensor): (&Port, &Tensor)| format!("'{}' of {:?}", port.name.escape_debug(), tensor.shape);
         let shapes: Vec<String> = self.ports().iter().zip(tensors).take(20).map(one).collect();
         shapes.join(", ")

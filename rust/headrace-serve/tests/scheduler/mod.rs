@@ -195,6 +195,17 @@ fn more_than_may_take_the_queues_time_is_refused_though_it_could_be_answered() {
 }
 
 #[test]
+fn a_part_of_what_was_let_in_is_not_refused() {
+    let (scheduler, _) = scheduler(1, Limits { queue_rows: 2, queue_time: Duration::ZERO, ..WIDE });
+    scheduler.learn(1, Duration::from_secs(4));
+    let parts: Vec<_> = (0..5).map(|_| scheduler.submit_part(0, vec![column(vec![1.0])], PATIENT).unwrap()).collect();
+    assert!(scheduler.submit(0, vec![column(vec![1.0])], PATIENT).is_err());
+    scheduler.close();
+    assert_eq!(scheduler.submit_part(0, vec![column(vec![1.0])], PATIENT).unwrap_err(), Refusal::Draining);
+    drop(parts);
+}
+
+#[test]
 fn who_has_left_takes_nobodys_place() {
     let (scheduler, _) = scheduler(1, Limits { queue_rows: 3, ..WIDE });
     let left: Vec<_> = (0..3).map(|_| scheduler.submit(0, vec![column(vec![1.0])], PATIENT).unwrap()).collect();
