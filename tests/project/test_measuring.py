@@ -44,6 +44,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
         )
     wrong = labels_of(frame).head(30).with_columns(high=1 - pl.col("high"), known=pl.lit(START + dt.timedelta(days=40)))
     wrong.write_parquet(found.folder / "labels" / "zz-corrected.parquet")
+    # A label that becomes known in the year 2426 is not known by now.
+    late = labels_of(frame).with_columns(high=1 - pl.col("high"), known=pl.lit(START + dt.timedelta(days=146_000)))
+    late.write_parquet(found.folder / "labels" / "zzz-late.parquet")
     return found
 
 

@@ -1,4 +1,4 @@
-"""`headrace models list | show | promote | rollback | history`."""
+"""`headrace models list | show | card | promote | approve | rollback | history`."""
 
 from __future__ import annotations
 
@@ -159,6 +159,61 @@ def _print_version(document: dict[str, Any]) -> None:
     files = manifest.get("files") or {}
     columns = [Column("file"), Column("size", "right"), Column("sha256")]
     echo_table(columns, [(n, size(f["size"]), short(f["sha256"])) for n, f in sorted(files.items())], indent=2)
+
+
+@models.command(
+    short_help="Write the card of a version.",
+    examples=[
+        "headrace models card flights@champion",
+        "headrace models card flights@3 --html -o card.html",
+        "headrace models card flights@3 --json",
+    ],
+    keys={
+        "name, number, package, model_digest, aliases, created, registered_by, task, target": "which version",
+        "data": "sources (stage, path, sha256), time_column, datasets by name: digest, rows, columns, first, last",
+        "metrics": "metrics.json of the package: primary, rows, level, metrics, baseline, slices, importance",
+        "live": "metrics of live rows by month and slice",
+        "features": "inputs, outputs, python, classes",
+        "profile": "rows, columns and fingerprint of the reference",
+        "gate": "digest, passed, champion (that it was compared with), checks",
+        "decision": "cycle of the loop, reasons, rows, steps",
+        "approvals": "each: at, what, who, why, gate",
+        "lineage": "run, trigger, started, stages with digests of their inputs and outputs",
+        "environment": "python, abi, platform, machine, cpus, who, git, seed, distributions",
+        "files": "size and sha256 of each file of the package",
+    },
+)
+@click.argument("ref", metavar="REF")
+@click.option("--html", "as_html", is_flag=True, help="A page that loads nothing, in place of Markdown.")
+@click.option("-o", "--output", type=click.Path(dir_okay=False, allow_dash=True), default="-", help="[default: stdout]")
+@project_option
+@json_option
+def card(*, ref: str, as_html: bool, output: str, project_dir: str, env: str | None, as_json: bool) -> None:
+    """Write what the store knows of a version: its data, metrics by slice, lineage, gate, approvals, environment.
+
+    Everything is read from the run, the package, the log and the history; what was not recorded is said so (null in
+    --json).
+    """
+    import sys
+    from pathlib import Path
+
+    from headrace.builtins.report.card_page import card_page, markdown
+    from headrace.cli.output import json_text
+    from headrace.project import Project
+    from headrace.project.card import card_of
+    from headrace.project.writing import write_whole
+
+    if as_html and as_json:
+        raise click.UsageError("give --html or --json, not both")
+    with Project(project_dir, env=env) as project:
+        found = card_of(project, ref)
+    text = json_text(found) + "\n" if as_json else card_page(found) if as_html else markdown(found)
+    if output == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+        return
+    write_whole(Path(output), text.encode())
+    click.echo(f"wrote {click.format_filename(output)}", err=True)
 
 
 def _created(manifest: dict[str, Any]) -> str | None:

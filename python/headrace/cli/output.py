@@ -20,8 +20,12 @@ Align = Literal["left", "right"]
 def echo_json(document: Mapping[str, Any]) -> None:
     """The one JSON document of a command, on stdout. NaN and infinities never occur in it: they are null."""
     utf8 = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
-    text = json.dumps(_finite(document), ensure_ascii=not utf8, allow_nan=False, indent=2, default=str)
-    click.echo(text)
+    click.echo(json_text(document, ensure_ascii=not utf8))
+
+
+def json_text(document: Mapping[str, Any], *, ensure_ascii: bool = False) -> str:
+    """A document as text: indented, NaN and infinities as null."""
+    return json.dumps(_finite(document), ensure_ascii=ensure_ascii, allow_nan=False, indent=2, default=str)
 
 
 def _finite(value: Any) -> Any:

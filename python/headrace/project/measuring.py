@@ -46,8 +46,7 @@ def _of_files(project: Project, policy: LoopPolicy, columns: Columns, period: Pe
 
     model = ProjectWorkshop(project).model
     reigns = _reigns(project, model)
-    end = dt.datetime.max.replace(tzinfo=dt.UTC, year=9000)
-    frame = Live(file_rows(project, policy, columns), columns).rows(None, end)
+    frame = Live(file_rows(project, policy, columns), columns).rows(None, dt.datetime.now(dt.UTC))
     slices = policy.live.slices if policy.live is not None else ()
     for name in slices:
         if name not in frame.columns and frame.height:
