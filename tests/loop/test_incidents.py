@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any
 
 from headrace.errors import DataError
+from headrace.loop.bounded import BoundedTrigger
+from headrace.loop.notices import notices_of
 from headrace.loop.report import incidents
 from headrace.store import Store
 from headrace.store.loops import LogEntry
@@ -126,3 +129,54 @@ def test_each_incident_says_since_when_and_which_entries() -> None:
     second = {"seq": 2, "what": "b", "said": "y", "since": 2.0, "until": None, "closed_by": None}
     assert incidents(log) == [first, second]
     assert incidents(log, open_only=True) == [second]
+
+
+class Slow:
+    def __init__(self) -> None:
+        self.go = threading.Event()
+        self.calls = 0
+
+    def check(self, _context: Any) -> None:
+        self.calls += 1
+        self.go.wait(30)
+
+    def due(self, _since: Any) -> None:
+        self.go.wait(30)
+
+
+def test_a_plugin_that_hangs_is_named_and_does_not_stop_the_loop(tide: Callable[..., Tide]) -> None:
+    found = tide()
+    slow = Slow()
+    found.once()
+    found.triggers["slow"] = BoundedTrigger(slow, 0.1)  # type: ignore[arg-type]
+    assert found.once() == ["problem"]
+    (problem,) = [entry for entry in found.log() if entry.kind == "problem"]
+    assert [notice.event for notice in notices_of(problem, {})] == ["plugin_hung"]
+    assert "hangs" in problem.body["error"]
+    before = threading.active_count()
+    found.say("requested", reason="now")
+    assert "decided" in found.once()  # the loop goes on, and
+    assert (slow.calls, threading.active_count()) == (1, before)  # a hanging plugin is not called again
+    assert state(found) == [("slow", True)]
+    with Store.open(found.root) as store:
+        assert found.open(store).due() > found.clock.at
+    slow.go.set()
+    for thread in threading.enumerate():
+        if thread.name == "trigger of the loop":
+            thread.join(5)
+    found.at(2)
+    assert "resolved" in found.once()
+    assert state(found) == [("slow", False)]
+
+
+def test_a_plugin_that_raises_or_ends_the_process_is_a_problem_as_before(tide: Callable[..., Tide]) -> None:
+    found = tide()
+    found.once()
+
+    class Ends:
+        def check(self, _context: Any) -> None:
+            raise SystemExit(3)
+
+    found.triggers["ends"] = BoundedTrigger(Ends(), 5.0)  # type: ignore[arg-type]
+    assert found.once() == ["problem"]
+    assert "tried to end the process" in found.log()[-1].body["error"]

@@ -28,7 +28,6 @@ from headrace.project.looping import controller_of, lease_of, once, say, status_
 from headrace.project.notifying import post_of
 from headrace.store import Store
 from headrace.store.loops import LogEntry
-from loop_bench import Tide
 from loop_project import World, write_spec
 
 HOOK = """
@@ -612,8 +611,19 @@ def test_the_server_that_is_down_is_named_and_told_and_closed(hook: Hook, tmp_pa
     write_spec(world.folder, triggers="")
 
 
-def test_health_of_nobody(tide: Any) -> None:
+def test_a_real_server_is_asked_whether_it_serves_the_champion(packages: Any, tmp_path: Path) -> None:
+    from headrace import Server
     from headrace.project.health import ailing
 
-    assert "does not answer" in (ailing("http://127.0.0.1:1", "tide", 1) or "")
-    assert isinstance(tide(), Tide)
+    found = packages[False]
+    with Store.open(tmp_path) as store:
+        from headrace.registry import Registry
+
+        registry = Registry(store, who="test")
+        registry.register("tide", found["files"], about=found["about"], model_digest=found["digest"])
+        with Server(registry.get("tide", 1)) as server:
+            url = f"http://127.0.0.1:{server.port}"
+            assert ailing(url, "tide", 1) is None
+            assert ailing(url, "tide", None) is None
+            assert "does not serve version 2 of tide, the champion" in (ailing(url, "tide", 2) or "")
+        assert "does not answer" in (ailing(url, "tide", 1) or "")

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
-from headrace.errors import AliasConflictError, DataError, HeadraceError
+from headrace.errors import AliasConflictError, DataError, HeadraceError, StageTimeoutError
 from headrace.loop import state as words
 from headrace.loop.clock import moment
 from headrace.loop.data import assemble, keep, window_start
@@ -189,12 +189,13 @@ class Controller:
             return self._problem(state, LIVE_ROWS, said)
         return entry or self._over(self.state, LIVE_ROWS)
 
-    def _problem(self, state: State, what: str, said: str) -> LogEntry | None:
+    def _problem(self, state: State, what: str, said: str, *, hung: bool = False) -> LogEntry | None:
         """Write down once what keeps the loop from telling."""
         key = f"{what}: {said}"
         if key in state.problems:
             return None
-        return self._write(words.PROBLEM, {"key": key, "trigger": what, "error": said})
+        body = {"key": key, "trigger": what, "error": said}
+        return self._write(words.PROBLEM, body | ({"event": "plugin_hung"} if hung else {}))
 
     def _over(self, state: State, what: str) -> LogEntry | None:
         """Write down that a problem which was told of is over; None where there is none."""
@@ -280,7 +281,8 @@ class Controller:
                     fired[name] = found
         for name, raised in failed:
             said = raised.message if isinstance(raised, HeadraceError) else f"{type(raised).__name__}: {raised}"
-            entry = None if fired else self._problem(state, name, said)
+            hung = isinstance(raised, StageTimeoutError)
+            entry = None if fired else self._problem(state, name, said, hung=hung)
             if entry is not None:
                 return fired, entry
         names = {name for name, _ in failed}

@@ -158,6 +158,9 @@ class LoopPolicy(BaseModel):
         default_factory=dict,
         description="Name -> the keys of a trigger; `use` says which one, where the name does not.",
     )
+    patience: Annotated[Span, Field(gt=0)] = Field(
+        default=600.0, description="How long a plugin's trigger may take to answer, as 10m; then it is said to hang."
+    )
     notify: dict[str, dict[str, Any]] = Field(
         default_factory=dict,
         description="Name -> the keys of a notifier; `use` says which one, where the name does not. See "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import ConfigError, SpecError, StoreError
 from headrace.hooks.catalog import nearest
 from headrace.hooks.triggers import make_trigger
+from headrace.loop.bounded import BoundedTrigger
 from headrace.loop.clock import SystemClock
 from headrace.loop.controller import Controller, Place, Trained
 from headrace.loop.live import FileRows, Live
@@ -135,7 +136,8 @@ def triggers_of(project: Project, policy: LoopPolicy) -> dict[str, Any]:
         entry = catalog.entry(use)
         config = {key: value for key, value in table.items() if key != "use"}
         try:
-            found[name] = make_trigger(entry, catalog.load(entry), name, config, place)
+            trigger = make_trigger(entry, catalog.load(entry), name, config, place)
+            found[name] = trigger if entry.distribution == "headrace" else BoundedTrigger(trigger, policy.patience)
         except ConfigError as error:
             wrong = next((key for key in config if repr(key) in error.message), None)
             error.place = project.spec.place("loop", "triggers", name, *([wrong] if wrong else []))
