@@ -87,7 +87,7 @@ def test_every_route_with_every_method_for_every_client(guarded):
         for method in METHODS:
             for scopes, header in clients:
                 headers = {"Content-Type": "application/json"} | ({"Authorization": header} if header else {})
-                connection.request(method, path, body=b"" if method == "POST" else None, headers=headers)
+                connection.request(method, path, body=b"{}" if method == "POST" else None, headers=headers)
                 reply = connection.getresponse()
                 body = reply.read()
                 case = (method, path, scopes, header and header[:8], reply.status, body)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import headrace
-from serving.served import graph
+from headrace.compute.serving import permissions
+from headrace.serving import tokens
+from serving.served import ask, graph
 
 # That a shape is the shape of the data stands in no schema, so that what it allows may be refused; and too many rows
 # are refused with 413, which is not among the codes that schemathesis expects by itself.
@@ -24,12 +27,20 @@ positive_data_acceptance.enabled = false
 
 
 @pytest.mark.slow
-def test_schemathesis_finds_nothing(tmp_path):
-    pytest.importorskip("schemathesis")
+@pytest.mark.parametrize("guarded", [False, True], ids=["open", "tokens"])
+def test_schemathesis_finds_nothing(tmp_path, guarded):
+    """With tokens it also tries what the document says of them: without one, and with a wrong one."""
+    pytest.importorskip("schemathesis", reason="needs schemathesis: pip install 'schemathesis>=4.32'")
     config = tmp_path / "schemathesis.toml"
     config.write_text(CONFIG)
     command = [Path(sys.executable).with_name("schemathesis"), "--config-file", config, "run", "--max-examples", "20"]
-    with headrace.Server(graph(tmp_path / "late.onnx"), workers=1, max_rows=20) as server:
+    file = None
+    if guarded:
+        file = tmp_path / "tokens.json"
+        _, secret = tokens.create(file, "schemathesis", scopes=["predict", "observe"], seconds=3600)
+        command += ["--header", f"Authorization: Bearer {secret}"]
+    with headrace.Server(graph(tmp_path / "late.onnx"), workers=1, max_rows=20, tokens=file) as server:
+        documented = sum(map(len, document(server.url, command).get("paths", {}).values()))
         done = subprocess.run(
             [*command, "--no-color", "--seed", "1", f"{server.url}/openapi.json"],
             capture_output=True,
@@ -39,4 +50,16 @@ def test_schemathesis_finds_nothing(tmp_path):
             cwd=tmp_path,
         )
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Tested: 17" in done.stdout, done.stdout
+    assert f"Tested: {documented}" in done.stdout, done.stdout
+
+
+def document(url: str, command: list[object]) -> Any:
+    headers = dict(str(one).split(": ", 1) for one in command if str(one).startswith("Authorization: "))
+    return ask(f"{url}/openapi.json", headers=headers).json
+
+
+def test_every_route_is_documented(plain):
+    """Versions of a model aside, whose paths are those of the model, and paths that a platform named."""
+    found = document(plain.url, [])["paths"]
+    paths = [path for method, path, _ in permissions() if method != "gRPC" and "{version}" not in path]
+    assert {path.replace("{model}", "late") for path in paths} - {"/openapi.json"} == set(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from types import FrameType
 
     from headrace.serving import Server
+
+
+_FILES = 65_536
 
 
 @click.command(
@@ -225,6 +229,7 @@ def serve(
     def say(line: str) -> None:
         click.echo(line, err=True)
 
+    _allow_connections()
     with until_asked_to_stop() as asked, ExitStack() as ending:
         if serving.needs_registry(routes):
             from headrace.project import Project
@@ -269,6 +274,14 @@ def serve(
             offered = ", ".join(name for versions in server.routes.values() for name in versions)
             click.echo(f"serving {offered} on {server.url}; Ctrl-C stops it", err=True)
         asked()
+
+
+def _allow_connections() -> None:
+    """As many files as the system lets the process have: each connection is one, and many systems begin with 1024."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _path(text: str) -> tuple[str, str]:

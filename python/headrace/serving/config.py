@@ -42,6 +42,9 @@ class ServerTable(_Table):
     max_connections: _Count | None = None
     deadline: _Seconds | None = None
     body_timeout: _Seconds | None = None
+    head_timeout: _Seconds | None = None
+    answer_timeout: _Seconds | None = None
+    max_held_bytes: _Count | None = None
     window: _Seconds | None = None
     log: str | None = None
     tokens: str | None = None

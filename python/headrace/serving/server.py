@@ -107,6 +107,14 @@ class Server:
         `headrace-deadline` (seconds), gRPC's own deadline, or the parameter `timeout` of protocol v2 (microseconds).
     body_timeout
         Seconds that a body may take to arrive; 408.
+    head_timeout
+        Seconds that a request's head may take to arrive, and that a connection may be idle; it is closed then. HTTP/2
+        connections on which nothing but pings arrives are idle.
+    answer_timeout
+        Seconds that a client may take before it reads an answer. Each 16 KiB that it reads give it one more.
+    max_held_bytes
+        Bytes of bodies and of large answers that are held at once, over all connections. What comes on top is refused
+        with 503 and `Retry-After`.
     engine
         What computes. `auto`: a graph that is one tree ensemble is walked without ONNX Runtime if, while it is loaded,
         that gives the same for rows that are hard to decide and takes less time; `trees`: it is, or the model is
@@ -170,6 +178,9 @@ class Server:
         max_connections: int = 4096,
         deadline: float = 10.0,
         body_timeout: float = 30.0,
+        head_timeout: float = 30.0,
+        answer_timeout: float = 30.0,
+        max_held_bytes: int = 512 * 1024 * 1024,
         engine: str = "auto",
         tokens: str | os.PathLike[str] | None = None,
         paths: Mapping[str, str] | None = None,
@@ -200,6 +211,9 @@ class Server:
             "max_connections": max_connections,
             "deadline": deadline,
             "body_timeout": body_timeout,
+            "head_timeout": head_timeout,
+            "answer_timeout": answer_timeout,
+            "max_held_bytes": max_held_bytes,
             "engine": engine,
             "tokens": None if tokens is None else os.fspath(tokens),
             "paths": list((paths or {}).items()),

@@ -11,12 +11,14 @@ use http_body_util::combinators::WithTrailers;
 use http_body_util::{BodyExt as _, Either, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::header::{CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue};
+use hyper::http::request::Parts;
 use hyper::{Request, Response};
 use prost::Message as _;
 
 use crate::accents::grpc;
 use crate::accents::grpc::messages::{HealthRequest, HealthResponse, InferRequest, Named, Nothing, Yes};
-use crate::body::{self, Packing};
+use crate::activity::Activity;
+use crate::body::{Body as Held, Packing};
 use crate::error::Refusal;
 use crate::http::{Reply, Service, VERSION};
 use crate::identity::{self, REQUEST_ID};
@@ -35,14 +37,19 @@ pub(crate) type Body = Either<Full<Bytes>, WithTrailers<Full<Bytes>, Trailers>>;
 
 impl Service {
     /// Answers what comes over HTTP/2: a call, or else a request as any other.
-    pub(crate) async fn call(&self, worker: usize, mut request: Request<Incoming>) -> Response<Body> {
+    pub(crate) async fn call(
+        &self,
+        worker: usize,
+        mut request: Request<Incoming>,
+        activity: &Activity,
+    ) -> Response<Body> {
         // Where HTTP/1 has a header, HTTP/2 has a part of the address.
         if let Some(authority) = request.uri().authority().and_then(|name| HeaderValue::from_str(name.as_str()).ok()) {
             request.headers_mut().insert(HOST, authority);
         }
         let kind = request.headers().get(CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
         if !kind.starts_with(GRPC.as_bytes()) {
-            let Ok(response) = self.answer(worker, request).await;
+            let Ok(response) = self.answer(worker, request, Some(activity)).await;
             return response.map(Either::Left);
         }
         let mut model = None;
@@ -61,9 +68,13 @@ impl Service {
         framed.push(0);
         framed.extend_from_slice(&length.to_be_bytes());
         framed.extend_from_slice(&answer.body);
+        let framed = match self.counted(framed, Some(activity)) {
+            Ok(framed) => framed,
+            Err(refusal) => return refused(&refusal),
+        };
         let mut trailers = HeaderMap::new();
         trailers.insert(STATUS, HeaderValue::from_static("0"));
-        let body = Full::new(Bytes::from(framed)).with_trailers(ready(Some(Ok(trailers))));
+        let body = Full::new(framed).with_trailers(ready(Some(Ok(trailers))));
         let mut response = Response::new(Either::Right(body));
         response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(GRPC));
         if let Some(id) = answer.id.as_deref().and_then(identity::header) {
@@ -85,8 +96,9 @@ impl Service {
         self.let_in(*permission, request.headers())?;
         let limit = self.deadline(request.headers())?;
         let limit = timeout(request.headers())?.map_or(limit, |asked| asked.min(limit));
-        let headers = request.headers().clone();
-        let message = self.message(request).await?;
+        let (Parts { headers, .. }, mut body) = request.into_parts();
+        let message = self.message(&headers, &mut body).await?;
+        let (message, _lease) = (message.bytes, message.lease);
         let ready = !self.draining.load(Ordering::Relaxed);
         let yes = |yes: bool| Yes { yes }.encode_to_vec();
         let message = match call {
@@ -148,20 +160,22 @@ impl Service {
     }
 
     /// The only message of a call, unpacked.
-    async fn message(&self, request: Request<Incoming>) -> Result<Bytes, Refusal> {
-        let packing = Packing::of(request.headers().get("grpc-encoding"))?;
+    async fn message(&self, headers: &HeaderMap, body: &mut Incoming) -> Result<Held, Refusal> {
+        let packing = Packing::of(headers.get("grpc-encoding"))?;
         let most = self.bounds.body;
-        let framed = body::whole(request, most.saturating_add(PREFIX), self.bounds.arrival).await?;
+        let mut framed = self.body(headers, body, most.saturating_add(PREFIX)).await?;
         let cut = || Refusal::Bad("the body is not one message of gRPC".to_owned());
-        let (prefix, _) = framed.split_first_chunk::<PREFIX>().ok_or_else(cut)?;
+        let (prefix, _) = framed.bytes.split_first_chunk::<PREFIX>().ok_or_else(cut)?;
         let [packed, length @ ..] = *prefix;
-        if usize::try_from(u32::from_be_bytes(length)) != Ok(framed.len() - PREFIX) {
+        if usize::try_from(u32::from_be_bytes(length)) != Ok(framed.bytes.len() - PREFIX) {
             return Err(cut());
         }
-        let message = framed.slice(PREFIX..);
         match (packed, packing) {
-            (0, _) => Ok(message),
-            (1, Some(packing)) => packing.unpack(&message, most).map(Bytes::from),
+            (0, _) => {
+                framed.bytes = framed.bytes.slice(PREFIX..);
+                Ok(framed)
+            }
+            (1, Some(packing)) => framed.unpacked(packing, PREFIX, most).await,
             _ => Err(Refusal::Bad("the message is compressed, and does not say how".to_owned())),
         }
     }
@@ -215,7 +229,7 @@ fn code(refusal: &Refusal) -> &'static str {
         Refusal::Method(_) | Refusal::MediaType(_) => "12",
         Refusal::Failed(_) => "13",
         Refusal::Unauthenticated { .. } => "16",
-        Refusal::Overloaded { .. } | Refusal::Draining | Refusal::Unkept(_) => "14",
+        Refusal::Overloaded { .. } | Refusal::Full { .. } | Refusal::Draining | Refusal::Unkept(_) => "14",
     }
 }
 

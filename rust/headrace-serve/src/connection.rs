@@ -3,21 +3,24 @@
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::pin;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioTimer;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, watch};
 use tokio::time::timeout;
 
+use crate::activity::Activity;
 use crate::http::Service;
+use crate::patient::Patient;
 use crate::server::Phase;
 
-/// How long a connection may take to send a request's head, and how long an idle one is kept.
-const HEAD: Duration = Duration::from_secs(30);
+/// How often a quiet connection of HTTP/2 is asked whether somebody is there.
+const ASK: Duration = Duration::from_secs(30);
 /// How long a connection is still read after the server was asked to stop: what was sent before may not have been seen.
 const GRACE: Duration = Duration::from_millis(20);
 /// Headers of a request.
@@ -32,6 +35,8 @@ const SHORT: (usize, Duration) = (50, Duration::from_millis(1));
 const STREAMS: u32 = 256;
 /// Bytes that one of them may send ahead.
 const WINDOW: u32 = 256 * 1024;
+/// How long one that is told to end may take to.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How long a client may take to say that it is still there.
 const ALIVE: Duration = Duration::from_secs(10);
 
@@ -45,7 +50,7 @@ pub(crate) async fn connection(
 ) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
     let second = tokio::select! {
-        begun = timeout(HEAD, begins_with_preface(&stream)) => begun,
+        begun = timeout(service.bounds.head, begins_with_preface(&stream)) => begun,
         _ = phase.wait_for(|phase| *phase != Phase::Serving) => timeout(GRACE, begins_with_preface(&stream)).await,
     };
     match second {
@@ -74,10 +79,11 @@ async fn begins_with_preface(stream: &TcpStream) -> std::io::Result<bool> {
 }
 
 async fn over_http1(service: &Arc<Service>, worker: usize, stream: TcpStream, phase: watch::Receiver<Phase>) {
-    let answer = service_fn(|request| service.answer(worker, request));
+    let answer = service_fn(|request| service.answer(worker, request, None));
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD).max_headers(HEADERS).max_buf_size(BUFFER);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), answer));
+    http.timer(TokioTimer::new()).header_read_timeout(service.bounds.head).max_headers(HEADERS).max_buf_size(BUFFER);
+    let stream = Patient::new(stream, service.bounds.answer);
+    let mut serving = pin!(http.serve_connection(stream, answer));
     if told(serving.as_mut(), phase).await {
         serving.as_mut().graceful_shutdown();
         let _ = serving.await;
@@ -85,9 +91,16 @@ async fn over_http1(service: &Arc<Service>, worker: usize, stream: TcpStream, ph
 }
 
 async fn over_http2(service: Arc<Service>, worker: usize, stream: TcpStream, phase: watch::Receiver<Phase>) {
+    let activity = Activity::new();
+    let bounds = service.bounds;
+    let asked = Rc::clone(&activity);
     let answer = service_fn(move |request| {
-        let service = Arc::clone(&service);
-        async move { Ok::<_, Infallible>(service.call(worker, request).await) }
+        let (service, activity, running) = (Arc::clone(&service), Rc::clone(&asked), asked.request());
+        async move {
+            let answer = service.call(worker, request, &activity).await;
+            drop(running);
+            Ok::<_, Infallible>(answer)
+        }
     });
     let mut http = http2::Builder::new(Here);
     http.timer(TokioTimer::new())
@@ -95,12 +108,19 @@ async fn over_http2(service: Arc<Service>, worker: usize, stream: TcpStream, pha
         .initial_stream_window_size(WINDOW)
         .initial_connection_window_size(4 * WINDOW)
         .max_header_list_size(16 * 1024)
-        .keep_alive_interval(HEAD)
+        .keep_alive_interval(ASK)
         .keep_alive_timeout(ALIVE);
-    let mut serving = pin!(http.serve_connection(TokioIo::new(stream), answer));
-    if told(serving.as_mut(), phase).await {
-        serving.as_mut().graceful_shutdown();
-        let _ = serving.await;
+    let mut serving = pin!(http.serve_connection(Patient::new(stream, bounds.answer), answer));
+    tokio::select! {
+        stopping = told(serving.as_mut(), phase) => if stopping {
+            serving.as_mut().graceful_shutdown();
+            let _ = serving.await;
+        },
+        () = activity.ended(bounds.head, bounds.answer) => {
+            serving.as_mut().graceful_shutdown();
+            // Streams that a client holds open end with the connection.
+            let _ = timeout(FAREWELL, serving).await;
+        }
     }
 }
 

@@ -167,6 +167,11 @@ pub enum Refusal {
         /// Seconds after which to come back.
         retry_after: u64,
     },
+    /// The bodies and answers that are held take all the memory that they may: 503 and Retry-After.
+    Full {
+        /// Seconds after which to come back.
+        retry_after: u64,
+    },
     /// The server is about to stop: 503 and Retry-After.
     Draining,
     /// What came in cannot be kept: 503 and Retry-After.
@@ -192,7 +197,7 @@ impl Refusal {
             Self::MediaType(_) => 415,
             Self::Host => 421,
             Self::Failed(_) => 500,
-            Self::Overloaded { .. } | Self::Draining | Self::Unkept(_) => 503,
+            Self::Overloaded { .. } | Self::Full { .. } | Self::Draining | Self::Unkept(_) => 503,
             Self::Expired(_) => 504,
         }
     }
@@ -215,7 +220,7 @@ impl Refusal {
             Self::Forbidden(_) => Reason::Forbidden,
             Self::NotFound(_) | Self::Method(_) => Reason::NotFound,
             Self::TooLarge(_) => Reason::TooLarge,
-            Self::Overloaded { .. } => Reason::Overloaded,
+            Self::Overloaded { .. } | Self::Full { .. } => Reason::Overloaded,
             Self::Draining => Reason::Draining,
             Self::Expired(_) => Reason::Expired,
             Self::Failed(_) | Self::Unkept(_) => Reason::Failed,
@@ -242,7 +247,7 @@ impl Refusal {
     #[must_use]
     pub fn retry_after(&self) -> Option<u64> {
         match self {
-            Self::Overloaded { retry_after } => Some(*retry_after),
+            Self::Overloaded { retry_after } | Self::Full { retry_after } => Some(*retry_after),
             Self::Draining => Some(1),
             Self::Unkept(_) => Some(5),
             _ => None,
@@ -272,6 +277,9 @@ impl Refusal {
             Self::Slow => "the body did not arrive in time".to_owned(),
             Self::Overloaded { retry_after } => {
                 format!("more requests wait than the server can answer in time; try again in {retry_after} s")
+            }
+            Self::Full { retry_after } => {
+                format!("the server holds as many bytes of requests as it may; try again in {retry_after} s")
             }
             Self::Draining => "the server is about to stop".to_owned(),
             Self::Expired(limit) => format!("the request waited longer than its deadline of {} ms", limit.as_millis()),

@@ -11,16 +11,14 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use csv::{ReaderBuilder, StringRecord};
-use hyper::Request;
 use hyper::body::Incoming;
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use serde_json::value::RawValue;
 use tokio::sync::oneshot;
 
 use crate::accents;
-use crate::body;
 use crate::error::Refusal;
 use crate::http::{Reply, Service};
 use crate::json::{self, BareNan};
@@ -290,12 +288,12 @@ impl Desk {
 
 impl Service {
     /// Takes labels.
-    pub(crate) async fn feedback(&self, request: Request<Incoming>) -> Result<Reply, Refusal> {
+    pub(crate) async fn feedback(&self, headers: &HeaderMap, body: &mut Incoming) -> Result<Reply, Refusal> {
         if !self.desk.is_open() {
             let what = "this server keeps no labels: it serves files, and not the models of a project";
             return Err(Refusal::NotFound(what.to_owned()));
         }
-        let found = request.headers().get(CONTENT_TYPE);
+        let found = headers.get(CONTENT_TYPE);
         let media = media(found).ok().filter(|media| matches!(media, Media::Json | Media::Csv));
         let Some(media) = media else {
             let found = found.map(|found| String::from_utf8_lossy(found.as_bytes())).unwrap_or_default();
@@ -303,10 +301,10 @@ impl Service {
             let what = format!("the content type is '{found}', expected application/json or text/csv, in UTF-8");
             return Err(Refusal::MediaType(what));
         };
-        let body = body::whole(request, self.bounds.body, self.bounds.arrival).await?;
+        let body = self.body(headers, body, self.bounds.body).await?;
         let labels = match media {
-            Media::Csv => of_csv(&body, self.most_labels)?,
-            _ => of_json(&body, self.most_labels)?,
+            Media::Csv => of_csv(&body.bytes, self.most_labels)?,
+            _ => of_json(&body.bytes, self.most_labels)?,
         };
         let document = serde_json::to_string(&labels)
             .map_err(|error| Refusal::Bad(format!("the labels cannot be handed on: {error}")))?;

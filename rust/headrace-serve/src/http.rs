@@ -1,20 +1,25 @@
 //! A request on a connection: who may ask, how much, how long; then the route.
 
 use std::convert::Infallible;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use http_body_util::Full;
-use hyper::body::{Bytes, Incoming};
+use hyper::body::{Body as _, Bytes, Incoming};
 use hyper::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
+    ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
-use hyper::{Request, Response, StatusCode};
+use hyper::http::request::Parts;
+use hyper::{Request, Response, StatusCode, Version};
 
 use crate::accents::{self, openapi, v2};
+use crate::activity::Activity;
 use crate::alias::Alias;
+use crate::body::{self, Body};
+use crate::budget::{Budget, Lease};
 use crate::catalogue::{Catalogue, Endpoint};
 use crate::error::Refusal;
 use crate::feedback::Desk;
@@ -35,8 +40,12 @@ pub struct Bounds {
     pub bulk: usize,
     /// Rows of such a body.
     pub bulk_rows: usize,
+    /// How long a request's head may take to arrive, and a connection be idle.
+    pub head: Duration,
     /// How long a body may take to arrive.
     pub arrival: Duration,
+    /// How long a client may let the server wait that writes an answer, beside the time for what it reads meanwhile.
+    pub answer: Duration,
     /// How long a request may wait for its answer.
     pub deadline: Duration,
 }
@@ -58,6 +67,8 @@ pub struct Service {
     pub aliases: Vec<Alias>,
     /// What requests may be.
     pub bounds: Bounds,
+    /// Bytes of bodies and answers, over all connections.
+    pub budget: Arc<Budget>,
     /// Who looks at what was predicted, if somebody does.
     pub tap: Option<Arc<Tap>>,
     /// Where labels wait to be kept.
@@ -75,6 +86,24 @@ const PROMETHEUS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Says which version answered: `NAME@VERSION`.
 pub(crate) const VERSION: HeaderName = HeaderName::from_static("headrace-version");
+
+/// Bytes of an answer that is not counted: connections are.
+const SMALL: usize = 16 * 1024;
+const HELD: &str = "headrace_held_bytes";
+const HELP: &str = "Bytes of requests and of large answers that are held.";
+
+/// An answer that is counted.
+struct Counted {
+    body: Vec<u8>,
+    _lease: Option<Lease>,
+    _sent: Option<Arc<Instant>>,
+}
+
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
 
 /// An endpoint, and the version of it that a request was given.
 type Asked = (Arc<Endpoint>, Arc<Model>);
@@ -98,8 +127,21 @@ impl Reply {
 
 impl Service {
     /// Answers a request that came in on `worker`.
-    pub async fn answer(&self, worker: usize, request: Request<Incoming>) -> Result<Response<Full<Bytes>>, Infallible> {
-        let mut response = self.respond(worker, request).await;
+    pub(crate) async fn answer(
+        &self,
+        worker: usize,
+        request: Request<Incoming>,
+        activity: Option<&Activity>,
+    ) -> Result<Response<Full<Bytes>>, Infallible> {
+        let (parts, mut body) = request.into_parts();
+        let said = body.size_hint().lower();
+        let mut response = self.respond(worker, &parts, &mut body, activity).await;
+        // HTTP/2 tells the client to stop. Before, one that is still sending does not read, and finds the connection closed
+        // if nobody takes what it sends; but one that asked first whether it should, and was refused, sends nothing.
+        let asked_first = parts.headers.contains_key(EXPECT) && body.size_hint().lower() == said;
+        if parts.version < Version::HTTP_2 && !body.is_end_stream() && !asked_first {
+            tokio::task::spawn_local(body::drain(body));
+        }
         if self.draining.load(Ordering::Relaxed) {
             // So that a client that would ask again at once goes elsewhere, and does not find the connection closed.
             response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
@@ -107,25 +149,35 @@ impl Service {
         Ok(response)
     }
 
-    async fn respond(&self, worker: usize, request: Request<Incoming>) -> Response<Full<Bytes>> {
-        let uri = request.uri().clone();
-        let found = match self.find(request.method().as_str(), uri.path()) {
+    async fn respond(
+        &self,
+        worker: usize,
+        request: &Parts,
+        body: &mut Incoming,
+        activity: Option<&Activity>,
+    ) -> Response<Full<Bytes>> {
+        let found = match self.find(request.method.as_str(), request.uri.path()) {
             Ok(found) => found,
             Err((accent, refusal)) => return self.refuse(accent, &refusal, None),
         };
         let accent = found.entry.accent;
-        if let Err(refusal) = self.let_in(found.entry.permission, request.headers()) {
+        if let Err(refusal) = self.let_in(found.entry.permission, &request.headers) {
             return self.refuse(accent, &refusal, None);
         }
-        let asked = match self.asked(&found, &request) {
+        let asked = match self.asked(&found, &request.headers) {
             Ok(asked) => asked,
             Err(refusal) => return self.refuse(accent, &refusal, None),
         };
         // It is held until the answer is there, so that whatever happens meanwhile the answer is that version's.
         let model = asked.as_ref().map(|(_, model)| &**model);
-        match self.reply(worker, found.entry.route, asked.as_ref(), request).await {
-            Ok(reply) => {
-                let mut response = Response::new(Full::new(Bytes::from(reply.body)));
+        let reply = self.reply(worker, found.entry.route, asked.as_ref(), &request.headers, body).await;
+        let counted = reply.and_then(|mut reply| {
+            let body = self.counted(std::mem::take(&mut reply.body), activity)?;
+            Ok((reply, body))
+        });
+        match counted {
+            Ok((reply, body)) => {
+                let mut response = Response::new(Full::new(body));
                 *response.status_mut() = reply.status;
                 response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(reply.content_type));
                 if let Some((name, value)) = reply.header {
@@ -150,18 +202,34 @@ impl Service {
         }
     }
 
+    /// The body of a request.
+    pub(crate) async fn body(&self, headers: &HeaderMap, body: &mut Incoming, most: usize) -> Result<Body, Refusal> {
+        body::whole(headers, body, most, self.bounds.arrival, self.budget.lease()).await
+    }
+
+    /// The body of an answer, which is counted until it has left, or nobody wants it any more.
+    pub(crate) fn counted(&self, body: Vec<u8>, activity: Option<&Activity>) -> Result<Bytes, Refusal> {
+        let mut lease = None;
+        if body.len() > SMALL {
+            lease.insert(self.budget.lease()).grow(body.len())?;
+        } else if activity.is_none() {
+            return Ok(Bytes::from(body));
+        }
+        Ok(Bytes::from_owner(Counted { body, _lease: lease, _sent: activity.map(Activity::answer) }))
+    }
+
     /// The way in, by a path that a platform named, or by one of ours.
     fn find<'a>(&self, method: &str, path: &'a str) -> Result<Found<'a>, (Accent, Refusal)> {
         Alias::find(&self.aliases, method, path).unwrap_or_else(|| routes::find(method, path))
     }
 
     /// The endpoint and the version that a request is for, if it is for one.
-    fn asked(&self, found: &Found<'_>, request: &Request<Incoming>) -> Result<Option<Asked>, Refusal> {
+    fn asked(&self, found: &Found<'_>, headers: &HeaderMap) -> Result<Option<Asked>, Refusal> {
         let version = found.version.as_deref();
         match found.entry.route {
             Route::Infer | Route::Predict | Route::Invocations => {
                 let endpoint = self.catalogue.endpoint(found.model.as_deref())?;
-                let model = endpoint.choose(version, request.headers())?;
+                let model = endpoint.choose(version, headers)?;
                 Ok(Some((endpoint, model)))
             }
             Route::Metadata | Route::ModelReady | Route::Model => {
@@ -187,7 +255,8 @@ impl Service {
         worker: usize,
         route: Route,
         asked: Option<&Asked>,
-        request: Request<Incoming>,
+        headers: &HeaderMap,
+        body: &mut Incoming,
     ) -> Result<Reply, Refusal> {
         let ready = !self.draining.load(Ordering::Relaxed);
         let health = |body: Vec<u8>| {
@@ -201,11 +270,11 @@ impl Service {
                     Ok(Reply::json(v2::metadata(&endpoint.name, &versions, model)))
                 }
                 Route::ModelReady | Route::Model => Ok(health(v2::state(Some(&endpoint.name), "ready", ready))),
-                _ => self.predictions(worker, model, route, request).await,
+                _ => self.predictions(worker, model, route, headers, body).await,
             };
         }
         if route == Route::Feedback {
-            return self.feedback(request).await;
+            return self.feedback(headers, body).await;
         }
         Ok(match route {
             Route::Server => Reply::json(v2::server(self.version)),
@@ -224,6 +293,7 @@ impl Service {
                 if let Some(tap) = &self.tap {
                     tap.write(&mut text);
                 }
+                let _ = writeln!(text, "# HELP {HELD} {HELP}\n# TYPE {HELD} gauge\n{HELD} {}", self.budget.used());
                 if let Some(tokens) = &self.tokens {
                     tokens.write(&mut text);
                 }

@@ -24,12 +24,15 @@
 //! - [`feedback`]: labels that clients send back.
 //! - [`call`]: gRPC, beside HTTP on the same port.
 //! - [`http`], [`connection`], [`server`]: connections, limits, start and end.
+//! - [`budget`], `patient`, `activity`: what all may hold together, and clients that do not read or do not ask.
 //! - [`metrics`]: what Prometheus reads.
 //! - [`error`]: everything that keeps a server from starting, and everything that a request can be told.
 
 pub mod accents;
+mod activity;
 pub mod alias;
 pub mod body;
+pub mod budget;
 pub mod bulk;
 pub mod call;
 pub mod catalogue;
@@ -49,6 +52,7 @@ pub mod live;
 pub mod metrics;
 pub mod model;
 pub mod pace;
+mod patient;
 pub mod predictions;
 mod recorder;
 pub mod routes;

@@ -3,13 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 
 use crate::accents::arrow::{self, Table};
 use crate::accents::{self, csv, rows, v2};
-use crate::body;
+use crate::body::Body;
 use crate::bulk;
 use crate::error::Refusal;
 use crate::http::{JSON, Reply, Service};
@@ -38,11 +37,12 @@ impl Service {
         worker: usize,
         model: &Arc<Model>,
         route: Route,
-        request: Request<Incoming>,
+        headers: &HeaderMap,
+        body: &mut Incoming,
     ) -> Result<Reply, Refusal> {
-        let limit = self.deadline(request.headers())?;
+        let limit = self.deadline(headers)?;
         let entered = self.enter(worker, &model.scheduler, limit).await;
-        let answer = self.predicted(worker, model, route, request, entered.left).await;
+        let answer = self.predicted(worker, model, route, headers, body, entered.left).await;
         let late = Refusal::Expired(entered.left);
         self.leave(worker, entered, answer)
             .await
@@ -54,26 +54,28 @@ impl Service {
         worker: usize,
         model: &Arc<Model>,
         route: Route,
-        request: Request<Incoming>,
+        headers: &HeaderMap,
+        body: &mut Incoming,
         limit: Duration,
     ) -> Result<Reply, Refusal> {
-        let header = header_length(request.headers())?;
-        let id = self.identities.of(request.headers());
+        let header = header_length(headers)?;
+        let id = self.identities.of(headers);
         let media = match route {
-            Route::Invocations => media(request.headers().get(CONTENT_TYPE))?,
-            Route::Infer if is_arrow(request.headers()) => Media::Arrow,
+            Route::Invocations => media(headers.get(CONTENT_TYPE))?,
+            Route::Infer if is_arrow(headers) => Media::Arrow,
             _ => Media::Json,
         };
         if media == Media::Arrow {
-            return self.table(worker, model, id, request, limit).await;
+            return self.table(worker, model, id, headers, body, limit).await;
         }
-        let body = body::whole(request, self.bounds.body, self.bounds.arrival).await?;
+        let held = self.body(headers, body, self.bounds.body).await?;
+        let body = &held.bytes;
         model.scheduler.admit(limit)?;
         let inputs = match (route, media) {
-            (Route::Infer, _) => return self.infer(worker, model, id, header, &body, limit).await,
-            (Route::Predict, _) => rows::v1(model, &accents::text(model, &body)?)?,
-            (_, Media::Csv) => csv::columns(model, &body)?,
-            (_, Media::Json | Media::Arrow) => rows::mlflow(model, &accents::text(model, &body)?)?,
+            (Route::Infer, _) => return self.infer(worker, model, id, header, body, limit).await,
+            (Route::Predict, _) => rows::v1(model, &accents::text(model, body)?)?,
+            (_, Media::Csv) => csv::columns(model, body)?,
+            (_, Media::Json | Media::Arrow) => rows::mlflow(model, &accents::text(model, body)?)?,
         };
         let predicted = self.predict(worker, model, inputs, limit).await?;
         Ok(self.watched(Reply::json(rows::answer(&predicted.outputs)), model, id, predicted))
@@ -85,16 +87,18 @@ impl Service {
         worker: usize,
         model: &Arc<Model>,
         id: Arc<str>,
-        request: Request<Incoming>,
+        headers: &HeaderMap,
+        body: &mut Incoming,
         limit: Duration,
     ) -> Result<Reply, Refusal> {
-        let json = accepts_json_only(request.headers());
+        let json = accepts_json_only(headers);
         let bounds = self.bounds;
-        let body = body::whole(request, bounds.bulk, bounds.arrival).await?;
+        // Counted until the answer is there; the table's columns lie in its bytes.
+        let Body { bytes, lease: _lease } = self.body(headers, body, bounds.bulk).await?;
         model.scheduler.admit(limit)?;
         let rows = if model.batched { bounds.bulk_rows } else { model.request_rows.min(bounds.bulk_rows) };
         // What a wrong stream does to its reader ends there.
-        let table = tokio::task::spawn_blocking(move || Table::read(body, rows)).await;
+        let table = tokio::task::spawn_blocking(move || Table::read(bytes, rows)).await;
         let table = table.map_err(|_| Refusal::Bad("the body cannot be read as an Arrow IPC stream".to_owned()))??;
         // Batches are shared, not copied.
         let kept = if model.is_watched() { table.batches.clone() } else { Vec::new() };

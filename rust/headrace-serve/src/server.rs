@@ -15,6 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::alias::Alias;
+use crate::budget::Budget;
 use crate::catalogue::{Catalogue, Control, Endpoint};
 use crate::connection::connection;
 use crate::engine::choice::{self, Wanted};
@@ -52,6 +53,8 @@ pub struct Options {
     pub tokens: Option<PathBuf>,
     /// Paths that a platform named.
     pub aliases: Vec<Alias>,
+    /// Bytes of bodies and answers that are held at once.
+    pub held_bytes: usize,
     /// Rows of a request.
     pub request_rows: usize,
     /// What computes.
@@ -139,6 +142,7 @@ impl Server {
             tokens,
             aliases: options.aliases.clone(),
             bounds: options.bounds,
+            budget: Budget::new(options.held_bytes),
             tap: watcher.as_ref().map(|watcher| Arc::clone(&watcher.tap)),
             desk: Arc::default(),
             most_labels: options.request_rows,
