@@ -201,6 +201,25 @@ def test_a_promotion_in_another_process_reaches_the_command_and_a_kill_does_not_
         assert document["routes"] == {"shop": {"shop@2": 1}}
 
 
+def test_tokens_of_the_project_are_used_once_there_are_some(project):
+    where, body = project
+    with command("shop", where=where) as (_, document):
+        assert ask(f"{document['url']}/invocations", body).status == 200
+    line = [sys.executable, "-m", "headrace.cli.main", "tokens", "create", "shop"]
+    secret = subprocess.run(line, cwd=where, check=True, capture_output=True, text=True).stdout.strip()
+    assert (where / ".headrace" / "tokens.json").is_file()
+    for address in ("127.0.0.1", "0.0.0.0"):  # noqa: S104  # with tokens
+        with command("shop", "--host", address, where=where) as (process, document):
+            url = document["url"].replace("0.0.0.0", "127.0.0.1")  # noqa: S104
+            assert ask(f"{url}/invocations", body).status == 401
+            assert ask(f"{url}/invocations", body, headers={"Authorization": f"Bearer {secret}"}).status == 200
+            assert ask(f"{url}/v2/health/ready").status == 200
+            process.send_signal(signal.SIGTERM)
+            err = process.communicate(timeout=60)[1]
+        assert ("travel unencrypted" in err) == (address == "0.0.0.0")  # noqa: S104
+        assert secret not in err
+
+
 def test_serve_toml(project):
     where, body = project
     graph(where / "late.onnx")
