@@ -10,6 +10,8 @@ from headrace import Project, hookimpl
 from headrace.hooks.manager import PluginManager
 
 STEPS = """
+from dataclasses import replace
+
 from headrace import DriftReport, StageContext, drift
 from pydantic import BaseModel, ConfigDict
 
@@ -18,12 +20,20 @@ class Compare:
     class Config(BaseModel):
         model_config = ConfigDict(extra="forbid", frozen=True)
         live: list[int]
+        inside: list[int] = []
 
     def __init__(self, config):
         self.config = config
 
     def run(self, ctx: StageContext) -> DriftReport:
-        column = drift.CountedColumn("colour", [5000, 5000], self.config.live, categories=["red", "blue"])
+        report = self.compared(self.config.live)
+        if self.config.inside:
+            inside = drift.SegmentDrift("shop", "north", (10000, 10000), self.compared(self.config.inside))
+            report = replace(report, segments=(inside,))
+        return report
+
+    def compared(self, live):
+        column = drift.CountedColumn("colour", [5000, 5000], live, categories=["red", "blue"])
         return drift.compare_counts([column])
 """
 
@@ -34,7 +44,7 @@ class Listener:
 
     @hookimpl
     def on_drift(self, report, run, stage) -> None:
-        self.told.append((report.drifted, run.id, run.status, stage.name))
+        self.told.append((report.drifted or report.drifted_segments, run.id, run.status, stage.name))
 
 
 @pytest.fixture
@@ -46,9 +56,9 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def run(folder: Path, live: list[int]) -> tuple[str, list]:
+def run(folder: Path, live: list[int], inside: list[int] | None = None) -> tuple[str, list]:
     listener = Listener()
-    with Project(folder, overrides={"compare.live": live}) as project:
+    with Project(folder, overrides={"compare.live": live, "compare.inside": inside or []}) as project:
         project.__dict__["plugins"] = PluginManager.discover(extra=[listener])
         made = project.run().raise_on_failure()
         assert len(made["compare"].columns) == 1
@@ -61,3 +71,9 @@ def test_drift_is_told_once_and_no_drift_is_not(folder: Path) -> None:
     assert run(folder, [1000, 9000])[1] == []  # from the cache: nothing new was seen
     assert run(folder, [5010, 4990])[1] == []
     assert run(folder, [1, 9])[1] == []  # not enough data is no alarm
+
+
+def test_drift_within_a_segment_alone_is_told(folder: Path) -> None:
+    drifted = run(folder, [5010, 4990], [1000, 9000])
+    assert drifted[1] == [(("north",), drifted[0], "running", "compare")]
+    assert run(folder, [5011, 4989], [5000, 5000])[1] == []
