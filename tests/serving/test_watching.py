@@ -17,10 +17,10 @@ if TYPE_CHECKING:
     from serving.served import Package
 
 
-def watched(task: str) -> tuple[Package, drifts.Reference, pl.DataFrame]:
+def watched(task: str, segments: str | None = None) -> tuple[Package, drifts.Reference, pl.DataFrame]:
     """A package with reference profiles, them, and rows."""
     made, predictor, data = package(task)
-    reference = drifts.Reference.fit(predictor, data.head(200), data.tail(100))
+    reference = drifts.Reference.fit(predictor, data.head(200), data.tail(100), segments=segments)
     made.files.update(reference.files())
     return made, reference, data.drop(TARGETS[task])
 
@@ -45,6 +45,21 @@ def test_windows_are_what_update_counts_of_the_same_rows(task: str) -> None:
         assert summed(profile, [getattr(window, side) for window in found]) == counted
     assert {(window.model, window.version, window.seconds) for window in found} == {("shop", "3", 3600)}
     assert all(window.start % 3600 == 0 for window in found)
+
+
+@pytest.mark.parametrize("column", ["shop", "ok", 'k "é\n'])
+def test_windows_have_the_segments_of_the_package(column: str) -> None:
+    made, reference, data = watched("binary", segments=column)
+    sent = data.sample(60, seed=1)
+    with Server(made, workers=2) as server:
+        assert ask(f"{server.url}/v1/models/shop:predict", {"instances": records(sent)}).status == 200
+        found = server.windows()
+    profile = reference.inputs
+    assert len(profile.segments) > 1
+    total = summed(profile, [window.inputs for window in found])
+    assert total == reference.counted(sent).inputs
+    inside = profile.counts(total, segment=profile.segments[0]).filter(pl.col("column") == column)
+    assert inside["live"].sum() == sent.filter(pl.col(column).cast(pl.String) == profile.segments[0]).height
 
 
 def summed(profile: Profile, windows: list[bytes]) -> Window:
