@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
+import json
 import math
 from pathlib import Path
+from urllib.request import Request, urlopen
 
 import polars as pl
 import pytest
 
-from headrace import Predictor, Project
+from headrace import Predictor, Project, Server
 from headrace.errors import SpecError
 from headrace.project.looping import status_document
 from headrace.project.measuring import lately, over_time
+from headrace.store.live import Label
 from loop_project import DAY, START, World, labels_of, rows
 
 SLICES = 'slices = ["shop"]'
@@ -103,3 +106,50 @@ def test_a_slice_that_is_no_column_is_told(world: World, tmp_path: Path) -> None
             over_time(project)
         assert "shop" in str(raised.value.hint)
         assert "shpo" in status_document(project)["quality_unknown"]
+
+
+def test_of_what_a_real_server_logged(tmp_path: Path) -> None:
+    """Corrected labels replace, a client that tries again counts once, and each slice adds up."""
+    served = World(tmp_path, triggers="")
+    assert "promoted" in served.once()
+    path = tmp_path / "headrace.toml"
+    text = path.read_text()
+    begin, end = text.index("[loop.live]"), text.index("[loop.watch]")
+    path.write_text(text[:begin] + '[loop.live]\nuse = "served"\nslices = ["x"]\n' + text[end:])
+    sent = rows(3, range(1), 40).with_columns(pl.col("x").round())
+    with Project(tmp_path) as project:
+        folder = project.store.root / "predictions"
+        with Server(project.registry.resolve("tide@champion"), log=folder) as server:
+            for _ in range(2):
+                body = json.dumps({"dataframe_records": sent.select("x", "y").to_dicts()}).encode()
+                headers = {"X-Request-Id": "one", "Content-Type": "application/json"}
+                with urlopen(Request(f"{server.url}/invocations", body, headers)) as reply:  # noqa: S310
+                    assert reply.status == 200
+        truth = sent["high"].to_list()
+        wrong = [Label("one", row, str(1 - value), 1.0) for row, value in enumerate(truth)]
+        right = [Label("one", row, str(value), 2.0) for row, value in enumerate(truth[:30])]
+        project.store.live.tell("a" * 64, wrong)
+        project.store.live.tell("b" * 64, right)
+        found = over_time(project, "month")
+        told = status_document(project)["quality"]
+        chance = Predictor.from_package(project.registry.resolve("tide@1")).scores(sent)[:, 1]
+    (whole,) = [one for one in found if one.slice is None]
+    assert (whole.rows, whole.labelled) == (40, 40)
+    labels = [value if row < 30 else 1 - value for row, value in enumerate(truth)]
+    loss = sum(-math.log(p if high else 1 - p) for p, high in zip(chance, labels, strict=True)) / 40
+    assert whole.metrics["log_loss"] == pytest.approx(loss, rel=1e-5)
+    parts = [one for one in found if one.slice is not None]
+    assert sum(one.labelled for one in parts) == 40
+    assert {one.slice for one in parts} == {("x", str(value + 0.0)) for value in sent["x"].unique()}
+    assert told["value"] == pytest.approx(loss, rel=1e-5)
+
+
+def test_a_project_without_a_store_has_a_status(tmp_path: Path) -> None:
+    served = World(tmp_path, triggers="")
+    path = tmp_path / "headrace.toml"
+    text = path.read_text()
+    begin, end = text.index("[loop.live]"), text.index("[loop.watch]")
+    path.write_text(text[:begin] + '[loop.live]\nuse = "served"\nslices = ["x"]\n' + text[end:])
+    with Project(served.folder) as project:
+        found = status_document(project)
+    assert (found["quality"], found["quality_unknown"], found["incidents"]) == (None, None, [])

@@ -200,8 +200,17 @@ def predictions(folder: Path, slices: Sequence[str] = ()) -> pl.DataFrame | None
 def _as_text(inputs: pl.DataFrame, name: str, height: int) -> pl.Series:
     import polars as pl
 
-    found = inputs[name].cast(pl.String) if name in inputs.columns else pl.Series([None] * height, dtype=pl.String)
+    found = as_text(inputs[name]) if name in inputs.columns else pl.Series([None] * height, dtype=pl.String)
     return found.alias(f"/{name}")
+
+
+def as_text(values: pl.Series) -> pl.Series:
+    """The values of a slice as they are shown; 0 and -0 are one."""
+    import polars as pl
+
+    if values.dtype.is_float():
+        values = values.set((values == 0).fill_null(value=False), 0.0)  # adding 0 is optimised away
+    return values.cast(pl.String)
 
 
 def _metrics(

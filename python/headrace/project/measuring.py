@@ -9,7 +9,7 @@ from headrace.errors import SpecError
 from headrace.hooks.catalog import nearest
 from headrace.loop.live import Live, moments
 from headrace.loop.policy import columns_of, read_policy
-from headrace.project.feedback import all_metrics, by_parts, summary
+from headrace.project.feedback import LOG, all_metrics, as_text, by_parts, summary
 from headrace.project.looping import ProjectWorkshop, file_rows
 
 if TYPE_CHECKING:
@@ -37,7 +37,8 @@ def over_time(project: Project, period: Period = "week") -> list[Measured]:
     if policy.live is None or columns is None:
         return []
     if policy.live.use == "served":
-        return summary(project, period=period, slices=policy.live.slices)
+        log = project.store_to_read.root / LOG
+        return summary(project, log=log, period=period, slices=policy.live.slices)
     return _of_files(project, policy, columns, period)
 
 
@@ -65,7 +66,7 @@ def _of_files(project: Project, policy: LoopPolicy, columns: Columns, period: Pe
             "label": frame[columns.target],
             "__row": pl.int_range(frame.height, eager=True),
         }
-    ).with_columns(pl.lit(model).alias("model"), *(frame[name].cast(pl.String).alias(f"/{name}") for name in slices))
+    ).with_columns(pl.lit(model).alias("model"), *(as_text(frame[name]).alias(f"/{name}") for name in slices))
     predictors: dict[str, Predictor] = {}
 
     def measure(_model: str, version: str, rows: pl.DataFrame) -> dict[str, float | None]:
