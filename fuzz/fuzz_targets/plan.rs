@@ -40,7 +40,7 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
         .map(|(name, kind)| format!(r#"{{"name":"{name}","type":"{kind}","nullable":true}}"#))
         .collect();
     seal(&format!(
-        r#"{{"format":2,"inputs":[{}],"transforms":[],"steps":[{}],"target":{TARGET},"fingerprint":"?"}}"#,
+        r#"{{"format":2,"inputs":[{}],"transforms":[],"steps":[{}],"target":{TARGET},"unread":["y"],"fingerprint":"?"}}"#,
         inputs.join(","),
         STEPS.join(",")
     ))
@@ -54,6 +54,7 @@ fn seal(document: &str) -> String {
 
 fn row(plan: &Plan, json: &[u8]) {
     let mut out = Vec::new();
+    let _ = plan.check_keys(json);
     if plan.row(json, &mut plan.scratch(), &mut out).is_ok() {
         assert_eq!(out.len(), plan.outputs().len());
         assert!(out.iter().all(|value| !value.is_nan() || value.to_bits() == 0x7fc0_0000));

@@ -15,6 +15,8 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from headrace import FeatureHasher, FeaturePlan, HashingVectorizer
 from headrace.errors import ConfigError, DataError, DataTypeError, HeadraceError, ModelFormatError
@@ -70,8 +72,8 @@ def plan_frame(**changes: Any) -> pa.Table:
 
 @pytest.mark.parametrize("value", [None, [1], b"bytes", dt.date(2020, 1, 1), object()], ids=lambda v: type(v).__name__)
 def test_wrong_type_of_a_value(value, plan):
-    for given in ([{"ok": 1}, {"bad": value}], iter([{"ok": 1}, {"bad": value}])):
-        told(lambda given=given: FeatureHasher().transform(given), "row 1, feature 'bad'", kind=DataTypeError)
+    for samples in ([{"ok": 1}, {"bad": value}], iter([{"ok": 1}, {"bad": value}])):
+        told(lambda samples=samples: FeatureHasher().transform(samples), "row 1, feature 'bad'", kind=DataTypeError)
     told(lambda: FeatureHasher(input_type="pair").transform([[], [("bad", value)]]), "row 1, feature 'bad'")
     if not isinstance(value, bytes):
         told(lambda: FeatureHasher(input_type="string").transform([["a"], ["b", value]]), "row 1")
@@ -221,6 +223,29 @@ def test_nested_null_in_a_dictionary_whose_entry_is_null():
     words = pa.DictionaryArray.from_arrays(pa.array([0, 1, 0], pa.int8()), pa.array(["a", None]))
     lists = pa.ListArray.from_arrays(pa.array([0, 1, 3], pa.int32()), words)
     told(lambda: FeatureHasher().transform(pa.table({"tags": lists})), "column 'tags', row 1")
+
+
+@settings(max_examples=150, deadline=None)
+@given(
+    rows_=st.lists(
+        st.none() | st.lists(st.none() | st.sampled_from(["a", "b", ""]), max_size=3), min_size=1, max_size=12
+    ),
+    cut=st.integers(0, 12),
+    kind=st.sampled_from([pa.list_(pa.string()), pa.large_list(pa.string_view()), pa.list_view(pa.string())]),
+    threads=st.sampled_from([1, 2]),
+)
+def test_nested_null_wherever_it_is(rows_, cut, kind, threads):
+    """The first row that has one is told; where none has, a row means the tokens of its list."""
+    whole = pa.array([["x", None], *rows_], kind)[1:]
+    cut = min(cut, len(rows_))
+    table = pa.table({"tags": pa.chunked_array([whole[:cut], whole[cut:]])})
+    hasher = FeatureHasher(16, input_type="string", threads=threads)
+    wrong = next((row for row, tags in enumerate(rows_) if tags and None in tags), None)
+    if wrong is None:
+        expected = hasher.transform([tags or [] for tags in rows_]).toarray()
+        np.testing.assert_array_equal(hasher.transform(table).toarray(), expected)
+    else:
+        told(lambda: hasher.transform(table), f"column 'tags', row {wrong}:", "null")
 
 
 def test_nested_null_that_no_row_shows():

@@ -9,7 +9,8 @@ use arrow_array::types::Int32Type;
 use arrow_array::{
     ArrayRef, DictionaryArray, Float64Array, LargeStringArray, RecordBatch, StringArray, StringViewArray,
 };
-use headrace_core::hasher::{Frame, Hasher, Mode, Options};
+use headrace_core::Error;
+use headrace_core::hasher::{Frame, Hasher, Mode, Options, Problem};
 use headrace_core::murmur::murmur3;
 use headrace_core::sparse::Csr;
 use proptest::prelude::*;
@@ -81,6 +82,10 @@ fn reference(columns: &[Column], rows: usize, width: i32, alternate: bool) -> Ve
 }
 
 fn hashed(columns: &[Column], cuts: &[usize], width: i32, signed: bool, threads: usize) -> Csr<f64> {
+    tried(columns, cuts, width, signed, threads).unwrap()
+}
+
+fn tried(columns: &[Column], cuts: &[usize], width: i32, signed: bool, threads: usize) -> Result<Csr<f64>, Error> {
     let arrays = columns.iter().enumerate().map(|(number, column)| (format!("c{number}"), column.array(), true));
     let whole = RecordBatch::try_from_iter_with_nullable(arrays).unwrap();
     let mut edges: Vec<usize> = cuts.iter().map(|cut| cut % (whole.num_rows() + 1)).collect();
@@ -89,7 +94,7 @@ fn hashed(columns: &[Column], cuts: &[usize], width: i32, signed: bool, threads:
     let batches: Vec<_> = edges.windows(2).map(|pair| whole.slice(pair[0], pair[1] - pair[0])).collect();
     let options = Options { columns: width, mode: Mode::Sklearn, signed, categorical: HashSet::new() };
     let threads = NonZeroUsize::new(threads).unwrap();
-    Hasher::new(options).unwrap().sparse(Frame::Named, &whole.schema(), &batches, threads).unwrap()
+    Hasher::new(options).unwrap().sparse(Frame::Named, &whole.schema(), &batches, threads)
 }
 
 fn bits(made: &Csr<f64>) -> Vec<Vec<(i32, u64)>> {
@@ -106,12 +111,14 @@ fn any_layout() -> impl Strategy<Value = Layout> {
 }
 
 fn any_column(rows: usize) -> impl Strategy<Value = Column> {
-    let value = || prop::option::weighted(0.8, prop_oneof!["[ab]{0,2}", "[a-zé日]{0,15}"]);
+    let text = || prop_oneof!["[ab]{0,2}", "[a-zé日]{0,15}"];
+    let value = || prop::option::weighted(0.8, text());
+    let item = move || text().prop_map(Some);
     prop_oneof![
         4 => (prop::collection::vec(value(), rows), any_layout()).prop_map(|(values, layout)| Column::Text(values, layout)),
         // Finite, and so small that no sum is not.
         1 => prop::collection::vec(prop::option::of(-1e30..1e30_f64), rows).prop_map(Column::Number),
-        1 => prop::collection::vec(prop::option::of(prop::collection::vec(value(), 0..4)), rows).prop_map(Column::Lists),
+        1 => prop::collection::vec(prop::option::of(prop::collection::vec(item(), 0..4)), rows).prop_map(Column::Lists),
     ]
 }
 
@@ -127,6 +134,25 @@ proptest! {
     ) {
         let made = hashed(&columns, &cuts, width, signed, 1);
         prop_assert_eq!(bits(&made), expected(reference(&columns, rows, width, signed)));
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_first_row_whose_list_has_a_null_is_told(
+        lists in prop::collection::vec(
+            prop::option::of(prop::collection::vec(prop::option::weighted(0.9, "[ab]{0,2}"), 0..4)), 1..12
+        ),
+        cuts in prop::collection::vec(0_usize..12, 0..3),
+    ) {
+        let wrong = lists.iter().position(|items| items.iter().flatten().any(Option::is_none));
+        match (tried(&[Column::Lists(lists)], &cuts, 1 << 18, true, 1), wrong) {
+            (Ok(_), None) => {}
+            (Err(Error::Hasher(Problem::NullItem { column, row })), Some(wrong)) => {
+                prop_assert_eq!((column.as_str(), row), ("c0", wrong));
+            }
+            (other, wrong) => prop_assert!(false, "{:?} where the null is in {:?}", other, wrong),
+        }
     }
 }
 
