@@ -112,6 +112,7 @@ def test_a_page_loads_and_runs_nothing(world: World, tmp_path: Path) -> None:
     assert page.startswith("<!doctype html>")
     assert "<script" not in page
     assert "&lt;script&gt;" in page
+    assert "log_loss" in run(world, "tide@1").stdout
     for words in ("Gate", "Lineage", "Approvals and promotions", "log_loss", "Reference profile"):
         assert words in page
 

@@ -14,7 +14,8 @@ from headrace.builtins.report.page import document, tile
 from headrace.builtins.report.sections import listing, section
 
 MISSING = "not recorded"
-_MARKUP = re.compile(r"([\\`*_{}\[\]()#+!|~$])")
+# Between letters `_` means nothing, and what only counts at the beginning of a line never stands there.
+_MARKUP = re.compile(r"([\\`*\[\]|~$]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9]))")
 MOST_ROWS = 60
 
 
