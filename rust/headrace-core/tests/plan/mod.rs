@@ -267,13 +267,13 @@ fn errors_say_what_and_where() {
 
 #[test]
 fn columns_that_training_did_not_have_are_refused_where_that_is_asked() {
-    let plain = document(&STEPS);
+    let text = document(&STEPS);
     let names = ["number", "whole", "text", "moment"];
     let with = |more: &'static str| [names.as_slice(), &[more]].concat();
     // `unread` is no part of what is computed, so the fingerprint stays.
-    let says = plain.replacen('{', r#"{"unread":["id","y"],"#, 1);
+    let says = text.replacen('{', r#"{"unread":["id","y"],"#, 1);
     let plan = Plan::parse(&says).unwrap();
-    assert_eq!(plan.fingerprint(), Plan::parse(&plain).unwrap().fingerprint());
+    assert_eq!(plan.fingerprint(), Plan::parse(&text).unwrap().fingerprint());
     plan.check_columns(&with("id")).unwrap();
     let error = plan.check_columns(&with("more")).unwrap_err();
     assert!(matches!(&error, Error::ExtraColumn { column } if column == "more"));
@@ -283,7 +283,7 @@ fn columns_that_training_did_not_have_are_refused_where_that_is_asked() {
     let row = as_json(&Row { number: None, whole: Some(1), text: None, moment: Some(0) });
     assert!(matches!(plan.check_keys(row.as_bytes()), Err(Error::ExtraColumn { column }) if column == "x"));
     plan.check_keys(b"no row").unwrap();
-    let silent = Plan::parse(&plain).unwrap();
+    let silent = Plan::parse(&text).unwrap();
     silent.check_columns(&with("more")).unwrap();
     silent.check_keys(row.as_bytes()).unwrap();
 }
