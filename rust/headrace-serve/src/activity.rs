@@ -8,6 +8,8 @@ use std::rc::Rc;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
+use crate::patient::SLOWEST;
+
 /// Answers that are remembered before those that have left are looked for.
 const MANY: usize = 512;
 
@@ -30,9 +32,11 @@ impl Activity {
         Running(Rc::clone(self))
     }
 
-    /// An answer is there as long as this is held, by whoever has its bytes.
-    pub(crate) fn answer(&self) -> Arc<Instant> {
-        let sent = Arc::new(Instant::now());
+    /// An answer of so many bytes is there as long as this is held, by whoever has them. It begins to be waited for when
+    /// the slowest client that is borne with would have read it.
+    pub(crate) fn answer(&self, bytes: usize) -> Arc<Instant> {
+        let read = Duration::from_secs(bytes as u64 / u64::from(SLOWEST));
+        let sent = Arc::new(Instant::now() + read);
         let mut answers = self.answers.borrow_mut();
         if answers.len() >= MANY {
             answers.retain(|answer| answer.strong_count() > 0);
@@ -48,7 +52,7 @@ impl Activity {
             tokio::time::sleep(every).await;
             let mut answers = self.answers.borrow_mut();
             answers.retain(|answer| answer.strong_count() > 0);
-            let stuck = answers.first().and_then(Weak::upgrade).is_some_and(|sent| sent.elapsed() >= patience);
+            let stuck = answers.iter().filter_map(Weak::upgrade).any(|sent| sent.elapsed() >= patience);
             if stuck || (self.running.get() == 0 && self.last.get().elapsed() >= idle) {
                 return;
             }

@@ -215,7 +215,8 @@ impl Service {
         } else if activity.is_none() {
             return Ok(Bytes::from(body));
         }
-        Ok(Bytes::from_owner(Counted { body, _lease: lease, _sent: activity.map(Activity::answer) }))
+        let sent = activity.map(|activity| activity.answer(body.len()));
+        Ok(Bytes::from_owner(Counted { body, _lease: lease, _sent: sent }))
     }
 
     /// The way in, by a path that a platform named, or by one of ours.

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::time::{Sleep, sleep};
 
 /// Bytes in a second that a client reads at least, once it made the server wait.
-const SLOWEST: u32 = 16 * 1024;
+pub(crate) const SLOWEST: u32 = 16 * 1024;
 
 /// Writing fails if it has waited for longer than `patience`, and for what was read meanwhile at the slowest pace.
 pub(crate) struct Patient {
