@@ -171,6 +171,9 @@ def test_an_alias_that_is_not_there_is_said_at_the_start(project):
         pass
     with pytest.raises(ServingError, match="nothing to serve"), following(where):
         pass
+    for both in (("shop@1", "shop@2"), ("a/shop.onnx", "shop"), ("shop", "shop")):
+        with pytest.raises(ServingError, match="would both be served as 'shop'"):
+            serving.routes_of(both)
 
 
 @contextmanager

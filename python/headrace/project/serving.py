@@ -37,8 +37,16 @@ def routes_of(refs: Sequence[str], config: ServeConfig | None = None, *, folder:
         weights = tuple((_target(ref, folder), weight) for ref, weight in shares)
         shadows = tuple(_target(ref, folder) for ref in table.shadows)
         routes[name] = Route(name, weights, shadows, table.key)
+    named: dict[str, str] = {}
     for ref in refs:
         target = _target(ref, None)
+        if target.model in named:
+            raise ServingError(
+                f"{named[target.model]!r} and {ref!r} would both be served as {target.model!r}",
+                place="headrace serve",
+                hint="Name one of them, or give them endpoints of their own in the file of --config.",
+            )
+        named[target.model] = ref
         routes[target.model] = Route(target.model, ((target, 1),))
     if not routes:
         hint = "Name a model, or endpoints in the file of --config."
