@@ -13,6 +13,7 @@ import socket
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -279,6 +280,38 @@ def test_a_hundred_starts_and_ends_in_one_process(model):
     assert threading.active_count() < 20
     if before is not None:
         assert len(list(descriptors.iterdir())) <= before + 8
+
+
+@pytest.mark.slow
+@pytest.mark.e2e
+@pytest.mark.timeout(900)
+def test_a_hundred_starts_and_ends_of_the_command(model):
+    def cycle(number: int) -> tuple[int, str]:
+        line = [
+            sys.executable,
+            "-m",
+            "headrace.cli.main",
+            "serve",
+            str(model),
+            "--port",
+            "0",
+            "--workers",
+            "2",
+            "--json",
+        ]
+        with subprocess.Popen(line, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            try:
+                url = json.loads(process.stdout.readline())["url"]
+                # Some end before anybody asked.
+                if number % 4:
+                    assert ask(f"{url}/ping").status == 200
+            finally:
+                process.send_signal(signal.SIGTERM if number % 2 else signal.SIGINT)
+                _, err = process.communicate(timeout=120)
+        return process.returncode, err
+
+    with ThreadPoolExecutor(2) as pool:
+        assert set(pool.map(cycle, range(100))) == {(0, "")}
 
 
 def test_a_child_of_fork_does_not_wait_for_the_server(model):
