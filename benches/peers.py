@@ -30,8 +30,8 @@ PEERS = {
     "rayserve": ("ray[serve]==2.60.0", "onnxruntime==1.32.0"),
 }
 # Prefect 3.8.8 asks for a FastAPI with which its own server does not start (`Body() got ... 'min_items'`); with this
-# one it does.
-AFTERWARDS = {"prefect": ("fastapi<0.120",)}
+# one it does. MLServer 1.7.1's workers ask uvloop for an event loop in a way that 0.22 took away.
+AFTERWARDS = {"prefect": ("fastapi<0.120",), "mlserver": ("uvloop<0.22",)}
 
 
 def python_of(name: str) -> Path:
