@@ -170,6 +170,7 @@ def test_open_loop(model: tuple[Path, list[float], np.ndarray], tmp_path: Path) 
                     lost = one["errors"] + one["unanswered"]
                     late = f"{1000 * one['late']:.2f}"
                     rows.append([name, f"{rate:,}", f"{one['rate']:,.0f}", *times, str(lost), late])
+                    print(", ".join(rows[-1]), flush=True)
                     if lost or one["rate"] < 0.9 * rate:
                         # It does not keep up, and would not with more.
                         break
@@ -206,8 +207,9 @@ def test_memory_is_flat(model: tuple[Path, list[float], np.ndarray], tmp_path: P
     grown = (sizes[-1] - sizes[0]) / 2**20
     print(f"\n{done:,.0f} requests: RSS {samples[0][1] / 2**20:.1f} MB after {samples[0][0]:,.0f}, ")
     print(f"{sizes[-1] / 2**20:.1f} MB at the end; slope of the second half {slope:.3f} bytes a request")
-    # A leak of a pointer a request would be 8 bytes; below that what the allocator keeps moves by pages.
-    assert slope < 8 or grown < 8, samples
+    # A leak of a pointer a request would be 8 bytes. With few requests what the allocator keeps, and up to two segments
+    # of the log, say more than that.
+    assert slope < 8 or grown < (48 if logging else 8), samples
 
 
 def _listening(port: int) -> list[int]:
