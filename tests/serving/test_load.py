@@ -100,8 +100,8 @@ def test_refused_clients_that_ask_again_at_once_cost_the_others_nothing(tmp_path
     assert {status for client in many for status in client.statuses} <= {200, 503}
     assert refused
     assert all(after is not None and int(after) >= 1 for after in refused)
-    # A hundred may leave at once, and then a thousand a second.
-    assert len(refused) < 1.5 * 1000 + 200
+    # Sixty-four may leave at once, and then five hundred a second; the last of them later.
+    assert len(refused) < 1.5 * 500 + 300
     # The clients need their part of the processor, too.
     assert good >= 0.3 * peak
 
@@ -111,8 +111,10 @@ def test_refusals_are_told_before_the_deadline(tmp_path):
         slow(tmp_path / "slow.onnx"), workers=1, max_batch_rows=1, max_queue_rows=1, deadline=0.5
     ) as server:
         clients = crowd(server, "slow", 30, 1.0)
-    assert any(503 in client.statuses for client in clients)
-    assert max(time for client in clients for time in client.times) < 0.5 + 0.5
+    told = [
+        time for client in clients for time, status in zip(client.times, client.statuses, strict=True) if status == 503
+    ]
+    assert np.median(told) < 0.5
 
 
 def test_what_waits_longer_than_the_queues_time_is_refused(tmp_path):

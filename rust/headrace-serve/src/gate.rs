@@ -8,11 +8,11 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Time between refusals of a worker.
-const STEP: Duration = Duration::from_millis(1);
+const STEP: Duration = Duration::from_millis(2);
 /// Refusals that leave at once if there were none before.
 const BURST: u32 = 64;
 /// How long a refusal waits, at most.
-const LONGEST: Duration = Duration::from_secs(1);
+const LONGEST: Duration = Duration::from_millis(500);
 
 /// Where refusals of a worker wait.
 #[derive(Debug, Default)]

@@ -9,18 +9,18 @@ const LONG: Duration = Duration::from_mins(1);
 #[test]
 fn a_few_leave_at_once_and_many_do_not() {
     let (gate, now) = (Gate::default(), Instant::now());
-    let waits: Vec<Duration> = (0..1000).map(|_| gate.wait(now, LONG)).collect();
+    let waits: Vec<Duration> = (0..300).map(|_| gate.wait(now, LONG)).collect();
     assert!(waits[..64].iter().all(Duration::is_zero), "{waits:?}");
     assert!(waits.is_sorted());
-    // A thousand in a second, and as many as came before at once.
-    assert!((Duration::from_millis(900)..Duration::from_secs(1)).contains(&waits[999]), "{:?}", waits[999]);
+    // Five hundred in a second, beside those that left at once.
+    assert_eq!(waits[299], Duration::from_millis(2 * (300 - 64)));
 }
 
 #[test]
 fn nobody_waits_longer_than_they_may() {
     let (gate, now) = (Gate::default(), Instant::now());
     for _ in 0..10_000 {
-        assert!(gate.wait(now, LONG) <= Duration::from_secs(1));
+        assert!(gate.wait(now, LONG) <= Duration::from_millis(500));
         assert!(gate.wait(now, Duration::from_millis(20)) <= Duration::from_millis(20));
     }
 }
@@ -30,13 +30,13 @@ fn who_comes_back_when_told_to_does_not_wait() {
     let (gate, mut now) = (Gate::default(), Instant::now());
     for _ in 0..10_000 {
         assert_eq!(gate.wait(now, LONG), Duration::ZERO);
-        now += Duration::from_millis(1);
+        now += Duration::from_millis(2);
     }
     let (gate, mut now) = (Gate::default(), Instant::now());
     for _ in 0..50 {
         for _ in 0..64 {
             assert_eq!(gate.wait(now, LONG), Duration::ZERO);
         }
-        now += Duration::from_millis(64);
+        now += Duration::from_millis(128);
     }
 }
