@@ -249,7 +249,7 @@ def test_who_stands_before_the_door_at_the_end_is_answered(tmp_path):
         return head + body
 
     for _ in range(6):
-        server = headrace.Server(path, workers=1, deadline=300.0)
+        server = headrace.Server(path, workers=1, deadline=3000.0, max_queue_time=3000.0)
         with contextlib.ExitStack() as stack:
             clients = []
             for number in range(40):
