@@ -85,7 +85,7 @@ class Tide:
         Store.open(root).close()
 
     def set(self, **policy: Any) -> None:
-        wanted = {"window": "sliding", "length": "15d", "cooldown": "1d", "budget": 5, "min_rows": 50, **policy}
+        wanted = {"window": "sliding", "length": "15d", "cooldown": "1d", "budget": 5, "min_rows": 50, "change_rows": 100, **policy}
         self.policy = LoopPolicy.model_validate({"watch": {"length": "7d", "min_rows": 50}} | wanted)
 
     def at(self, day: float) -> None:

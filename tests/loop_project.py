@@ -63,6 +63,7 @@ length = "60d"
 cooldown = "1d"
 budget = 3
 min_rows = 50
+change_rows = 100
 {loop}
 
 [loop.live]

@@ -65,7 +65,7 @@ def test_a_shift_is_one_of_the_first_number_only() -> None:
 @pytest.mark.slow
 def test_a_model_that_hardly_learnt_is_not_promoted(tmp_path: Path) -> None:
     text = '[loop]\nwindow = "sliding"\nlength = "56d"\n[loop.triggers.monthly]\nuse = "schedule"\ncron = "0 0 1 * *"\n'
-    found = played(tmp_path, text, days=100, faults=[{"kind": "bad training", "day": 1}])
+    found = played(tmp_path, text, days=100, faults=[{"kind": "worse challenger", "day": 1}])
     assert found.count("decided") >= 3
     assert found.count("promoted") == 0
 

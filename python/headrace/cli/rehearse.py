@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     ],
     keys={
         "ok, problems": "whether [rehearse.expect] was met, and what was not",
+        "alarms": "how often a trigger asked for a run",
         "trainings, promotions, rollbacks": "how many after the first model",
         "always_trainings": "how many the policy that always trains needed",
+        "trained_rows": "rows that each of the policies trained on after the first model",
+        "unanswered": "rows that came while the server was down",
         "metric, loss, loss_of_last_quarter": "the mean over the steps: of what served, of never, of always training",
         "steps": "day, ours, never, always: the loss in each step",
         "timeline": "what the loop did: day, kind, what",
@@ -65,12 +68,22 @@ def rehearse(*, overrides: tuple[str, ...], project_dir: str, env: str | None, a
 
 def _print(document: dict[str, Any]) -> None:
     click.echo()
-    columns = [Column("policy"), Column("trainings", "right"), Column(document["metric"] or "loss", "right")]
+    columns = [Column("policy"), Column("trainings", "right"), Column("rows", "right")]
+    columns.append(Column(document["metric"] or "loss", "right"))
     columns.append(Column("last quarter", "right"))
     trainings = {"ours": document["trainings"], "never": 0, "always": document["always_trainings"]}
     rows = [
-        (name, trainings[name], number(loss), number(document["loss_of_last_quarter"][name]))
+        (
+            name,
+            trainings[name],
+            f"{document['trained_rows'][name]:,}",
+            number(loss),
+            number(document["loss_of_last_quarter"][name]),
+        )
         for name, loss in document["loss"].items()
     ]
     echo_table(columns, rows)
-    click.echo(f"{document['promotions']} promotions, {document['rollbacks']} roll backs")
+    click.echo(
+        f"{document['alarms']} alarms, {document['promotions']} promotions, {document['rollbacks']} roll backs"
+        + (f", {document['unanswered']:,} rows without an answer" if document["unanswered"] else "")
+    )

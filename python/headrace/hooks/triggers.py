@@ -22,10 +22,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Fired:
-    """Why the loop should train again, in a sentence, with the numbers that say so (JSON, finite)."""
+    """Why the loop should train again, in a sentence, with the numbers that say so (JSON, finite).
+
+    `lasting`: that it will be so until a model that suits the world as it is now is promoted, as drift is, and new rows
+    are not: after runs that came to nothing it is answered at growing intervals. `changed`: since when the target
+    follows another rule, where the trigger can tell. The loop then waits until there are enough rows from then on, and
+    trains on those only.
+    """
 
     why: str
     evidence: Mapping[str, JSON] = field(default_factory=dict)
+    lasting: bool = False
+    changed: dt.datetime | None = None
 
 
 class LiveRows(Protocol):

@@ -7,6 +7,7 @@ the version that the entry names, and not where it is already.
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -22,7 +23,6 @@ from headrace.registry.names import CHAMPION
 from headrace.types import ModelVersion
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
@@ -35,6 +35,9 @@ if TYPE_CHECKING:
     from headrace.registry import Registry
     from headrace.store.loops import LogEntry, LoopLease, Loops
     from headrace.types import PackageView, TransformSource
+
+_PATIENCE = 5
+"""How often the cooldown doubles at most."""
 
 
 LIVE_ROWS, SERVER = "live rows", "server"
@@ -232,7 +235,10 @@ class Controller:
         fired, problem = self._ask(context, state)
         if problem is not None:
             return problem
-        reasons = [{"trigger": name, "why": f.why, "evidence": dict(f.evidence)} for name, f in fired.items()]
+        reasons: list[dict[str, Any]] = [
+            {"trigger": name, "why": f.why, "evidence": dict(f.evidence)} | ({"lasting": True} if f.lasting else {})
+            for name, f in fired.items()
+        ]
         reasons += [
             {"trigger": "manual", "why": why or "asked for by hand", "evidence": {}} for _, why in state.requests
         ]
@@ -241,13 +247,16 @@ class Controller:
         follow_up = self._follow_up(state)
         if follow_up is not None and now >= follow_up:
             why = f"the last promotion, on {moment(follow_up - self.policy.follow_up):%Y-%m-%d}, answered a change"
-            reasons.append({"trigger": "follow-up", "why": why, "evidence": {}})
+            reasons.append({"trigger": words.FOLLOW_UP, "why": why, "evidence": {}})
         if not reasons:
             return None
-        against = self._against(state, context, now)
+        against = self._against(state, context, reasons, now)
         if against is not None:
             return self._hold(state, reasons, *against)
-        data, against = self._data(now, context)
+        change, against = self._change(state, fired, reasons, now)
+        if against is not None:
+            return self._hold(state, reasons, *against)
+        data, against = self._data(now, context, change)
         if against is not None:
             return self._hold(state, reasons, *against)
         if state.phase == "wait" and state.cycle is not None:
@@ -289,18 +298,20 @@ class Controller:
         gone = {found.what for found in state.problems.values()} - names - ELSEWHERE
         return fired, self._over(state, min(gone)) if gone else None
 
-    def _against(self, state: State, context: Context, now: float) -> tuple[str, str, float | None] | None:
+    def _against(
+        self, state: State, context: Context, reasons: Sequence[Mapping[str, Any]], now: float
+    ) -> tuple[str, str, float | None] | None:
         """What speaks against a run: which rule, why, and until when."""
         policy, by_hand = self.policy, bool(state.requests)
         if policy.dry_run:
             return "dry run", "`dry_run` is set: nothing is done", None
-        if state.resting_from is not None and now < state.resting_from + policy.cooldown and not by_hand:
-            until = state.resting_from + policy.cooldown
-            return (
-                "cooldown",
-                f"the last run or roll back is too recent: not before {moment(until):%Y-%m-%d %H:%M} UTC",
-                until,
-            )
+        # What lasts would ask at every look, whether or not another run can help.
+        times = 2 ** min(state.fruitless, _PATIENCE) if all(reason.get("lasting") for reason in reasons) else 1
+        until = (state.resting_from or 0.0) + policy.cooldown * times
+        if state.resting_from is not None and now < until and not by_hand:
+            more = f", after {state.fruitless} in a row that came to nothing" if times > 1 else ""
+            said = f"the last run or roll back is too recent{more}: not before {moment(until):%Y-%m-%d %H:%M} UTC"
+            return "cooldown", said, until
         lately = [at for at in state.decided if at > now - WEEK]
         if len(lately) >= policy.budget:
             free = lately[-policy.budget] + WEEK if policy.budget else None
@@ -340,13 +351,44 @@ class Controller:
         began = state.begun_at if state.begun_at is not None else self.now()
         return state.decided[-1] if state.decided else began
 
-    def _data(self, now: float, context: Context) -> tuple[dict[str, Any], tuple[str, str, None] | None]:
+    def _change(
+        self, state: State, fired: Mapping[str, Fired], reasons: Sequence[Mapping[str, Any]], now: float
+    ) -> tuple[dict[str, Any] | None, tuple[str, str, float | None] | None]:
+        """The change of the world that a run would answer, and what speaks against doing so yet: too few rows of it."""
+        told = {name: f.changed for name, f in fired.items() if f.changed is not None}
+        known, pending = state.change, state.change is not None and not state.settled
+        if self.live is None or not (told or known):
+            return None, None
+        if told:
+            name, at = max(told.items(), key=lambda found: found[1])
+        elif known is not None:
+            name, at = known["trigger"], dt.datetime.fromisoformat(known["at"])
+        # What asks because of the change has to wait for its rows; one more run for an older change has no use now.
+        asking = {*told, words.FOLLOW_UP} if told else {name} if pending else set()
+        rows = self.live.labelled(at, moment(now)).height
+        enough = self.policy.change_rows
+        if now >= at.timestamp() + self.policy.change_wait:
+            enough = min(enough, self.policy.min_rows)
+        if rows < enough and {str(reason["trigger"]) for reason in reasons} <= asking:
+            said = f"{rows:,} labelled rows came in since the change on {at:%Y-%m-%d %H:%M} UTC"
+            return None, ("change", f"{said}, and {enough:,} are waited for", None)
+        used = rows >= enough and (state.settled or bool(asking & fired.keys()))
+        return {"at": at.isoformat(), "trigger": name, "rows": rows, "used": used}, None
+
+    def _data(
+        self, now: float, context: Context, change: Mapping[str, Any] | None
+    ) -> tuple[dict[str, Any], tuple[str, str, None] | None]:
         """The rows of the run, kept in a file before the decision names them."""
         labelled = self.live.labelled(None, moment(now)) if self.live else None
         data: dict[str, Any] = {"inputs": context.inputs, "labelled": 0 if labelled is None else labelled.height}
         if labelled is None or self.columns is None:
             return data, None
         start = window_start(self.policy, moment(now))
+        if change is not None:
+            data["change"] = dict(change)
+            if change["used"]:
+                changed = dt.datetime.fromisoformat(change["at"])
+                start = changed if start is None else max(start, changed)
         frame = assemble(self.workshop.base(), labelled, self.columns, start, moment(now))
         if not frame.height:
             return data, ("data", "there are no rows in the window that is to be trained on", None)

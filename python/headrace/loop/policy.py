@@ -137,11 +137,24 @@ class LoopPolicy(BaseModel):
     )
     length: Span | None = Field(default=None, description='For window = "sliding", as 90d.')
     since: Instant | None = Field(default=None, description='For window = "since", as 2026-01-31.')
-    cooldown: Span = Field(default=DAY, description="The least time between two runs, and after a roll back.")
+    cooldown: Span = Field(
+        default=DAY,
+        description="The least time between two runs, and after a roll back. While drift or performance are all that "
+        "asks, it doubles with each run in a row that came to nothing, to 32 times at most.",
+    )
     follow_up: Span = Field(
         default=28 * DAY,
         description="So long after a promotion that a change of the world brought about, one more run is due: by then "
-        "more of the rows are from the world as it is now. 0s: never.",
+        "more of the rows are from the world as it is now. If that one came to nothing: a second. 0s: never.",
+    )
+    change_rows: int = Field(
+        default=500,
+        ge=10,
+        description="Where a trigger tells since when the target follows another rule, so many labelled rows from then "
+        "on are waited for, and a run is on those only.",
+    )
+    change_wait: Span = Field(
+        default=28 * DAY, description="So long is waited for them; then `min_rows` of them are enough."
     )
     budget: int = Field(default=7, ge=0, description="The most runs within seven days.")
     min_rows: int = Field(

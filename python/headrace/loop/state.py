@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:
@@ -25,8 +26,9 @@ NOTIFYING, NOTIFIED, NOT_NOTIFIED = "notifying", "notified", "not notified"
 _ASIDE = frozenset({HELD, NOTIFYING, NOTIFIED, NOT_NOTIFIED, PROBLEM, RESOLVED})
 """What changes nothing of what is held back."""
 
-UNPROVOKED = frozenset({"first", "follow-up", "manual"})
-"""Reasons of a run that say nothing of a change of the world."""
+FOLLOW_UP = "follow-up"
+"""The reason of a run that follows a promotion which answered a change of the world."""
+_TAKEN_BACK: Mapping[str, Any] = MappingProxyType({"changed_at": None, "change": None, "settled": False})
 PERSONS = frozenset({REQUESTED, PAUSED, RESUMED, APPROVED, REJECTED})
 """What a person says, at any time and without a lease."""
 
@@ -83,6 +85,15 @@ class State:
     """From when on the cooldown counts."""
     changed_at: float | None = None
     """When a version was promoted because something fired, if no run was decided since."""
+    followed: int = 0
+    """How many runs in a row were decided to follow up a promotion."""
+    change: Mapping[str, Any] | None = None
+    """What the last run knew of a change of the world: `at` (ISO 8601), `trigger`, `rows` (labelled since then), and
+    `used`: whether it was on those only."""
+    settled: bool = False
+    """Whether a version that was made for that change was promoted."""
+    fruitless: int = 0
+    """Runs in a row that came to nothing."""
     held: Mapping[str, Any] | None = None
     """The body of the last entry, where that says that nothing is done."""
     problems: Mapping[str, Incident] = field(default_factory=dict)
@@ -124,6 +135,7 @@ def _after(state: State, entry: LogEntry) -> State:
             return replace(state, problems={k: v for k, v in state.problems.items() if k != body["key"]})
         case "decided":
             taken = set(body["requests"])
+            follows = any(reason["trigger"] == FOLLOW_UP for reason in body["reasons"])
             return replace(
                 state,
                 phase="train",
@@ -134,6 +146,9 @@ def _after(state: State, entry: LogEntry) -> State:
                 last_data=body["data"],
                 resting_from=entry.at,
                 changed_at=None,
+                followed=state.followed + 1 if follows else 0,
+                change=body["data"].get("change"),
+                settled=state.settled and body["data"].get("change", {}).get("at") == (state.change or {}).get("at"),
             )
     return _in_cycle(state, entry)
 
@@ -150,13 +165,20 @@ def _in_cycle(state: State, entry: LogEntry) -> State:
         case "promoting":
             return replace(state, phase="promote", cycle=replace(cycle, promoting=body))
         case "promoted":
-            fired = {reason["trigger"] for reason in cycle.decided["reasons"]} - UNPROVOKED
-            promoted = replace(cycle, promoted=body, promoted_at=entry.at)
-            return replace(state, phase="watch", cycle=promoted, changed_at=entry.at if fired else None)
+            lasting = any(reason.get("lasting") for reason in cycle.decided["reasons"])
+            state = replace(state, phase="watch", cycle=replace(cycle, promoted=body, promoted_at=entry.at))
+            settled = state.settled or bool((state.change or {}).get("used"))
+            return replace(state, changed_at=entry.at if lasting else None, settled=settled, fruitless=0)
         case "rolling back":
             return replace(state, phase="roll back", cycle=replace(cycle, rolling_back=body))
         case "rolled back":
-            return replace(state, phase="idle", cycle=None, resting_from=entry.at, changed_at=None)
+            # What was made for the change did harm, so there was none, or it is over.
+            return replace(
+                state, phase="idle", cycle=None, **_TAKEN_BACK, resting_from=entry.at, fruitless=state.fruitless + 1
+            )
         case "ended":
-            return replace(state, phase="idle", cycle=None)
+            more = body["outcome"] in ("kept", "failed")
+            # The first that follows may be too early to tell; a second one has more rows to be judged by.
+            again = entry.at if more and state.followed == 1 else state.changed_at
+            return replace(state, phase="idle", cycle=None, fruitless=state.fruitless + more, changed_at=again)
     return state

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,7 +20,7 @@ from headrace.pipeline import spec as specs
 from headrace.project.looping import ProjectWorkshop, controller_of, lease_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     import polars as pl
 
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from headrace.project import Project
     from headrace.store.loops import LogEntry
 
+_NEVER = 1_000_000_000
+"""So many rows in a leaf are never there, so that no split is made."""
 _MAKING = frozenset({"ingest", "validate", "split", "features", "tune", "train"})
 _TRIGGERS = {"performance": {}, "drift": {"delta": 0.2}}
 _LOOP = {"window": "sliding", "length": "56d", "cooldown": "6d", "watch": {"length": "14d", "min_rows": 60}}
@@ -45,17 +48,28 @@ class Rehearsal:
     never: list[float] = field(default_factory=list)
     always: list[float] = field(default_factory=list)
     always_trainings: int = 0
+    always_rows: int = 0
+    unanswered: int = 0
     problems: list[str] = field(default_factory=list)
 
     def count(self, kind: str) -> int:
         """How many entries of a kind there are after the first cycle."""
         return len([e for e in self.entries if e.kind == kind and e.body["cycle"] > 1])
 
+    @property
+    def alarms(self) -> int:
+        """How often a trigger asked for a run: those that were decided, and those that were held back first."""
+        return self.count("decided") + len([e for e in self.entries if e.kind == "held"])
+
+    @property
+    def rows(self) -> int:
+        """How many rows were trained on after the first cycle."""
+        return sum(e.body["data"].get("rows", 0) for e in self.entries if e.kind == "decided" and e.body["cycle"] > 1)
+
     @staticmethod
     def end(losses: list[float]) -> float | None:
-        """The mean loss of the last quarter."""
-        last = losses[-max(len(losses) // 4, 1) :]
-        return sum(last) / len(last) if last else None
+        """The mean loss of the last quarter, of those steps in which there were rows."""
+        return _mean(losses[-max(len(losses) // 4, 1) :])
 
     def document(self) -> dict[str, Any]:
         """For machines, and for what is printed."""
@@ -63,15 +77,28 @@ class Rehearsal:
         return {
             "ok": not self.problems,
             "problems": self.problems,
+            "alarms": self.alarms,
             "trainings": self.count("decided"),
             "promotions": self.count("promoted"),
             "rollbacks": self.count("rolled back"),
             "always_trainings": self.always_trainings,
+            "trained_rows": {"ours": self.rows, "never": 0, "always": self.always_rows},
+            "unanswered": self.unanswered,
             "metric": self.metric,
-            "loss": {name: sum(found) / len(found) for name, found in losses.items() if found},
+            "loss": {name: _mean(found) for name, found in losses.items() if found},
             "loss_of_last_quarter": {name: self.end(found) for name, found in losses.items() if found},
-            "steps": {"day": self.steps, **{name: found for name, found in losses.items() if found}},
+            "steps": {"day": self.steps, **{name: _finite(found) for name, found in losses.items() if found}},
         }
+
+
+def _finite(losses: Sequence[float]) -> list[float | None]:
+    """Where nothing could be measured: None."""
+    return [loss if math.isfinite(loss) else None for loss in losses]
+
+
+def _mean(losses: Sequence[float]) -> float | None:
+    known = [loss for loss in losses if math.isfinite(loss)]
+    return sum(known) / len(known) if known else None
 
 
 def rehearse(project: Project, *, told: Callable[[LogEntry], object] | None = None) -> Rehearsal:
@@ -81,6 +108,7 @@ def rehearse(project: Project, *, told: Callable[[LogEntry], object] | None = No
         found, versions = _live(actor, world, policy, told or (lambda _entry: None))
         with _quiet(actor) as predictors:
             _score(found, world, policy, versions, predictors)
+        found.unanswered = world.unanswered
         if policy.compare:
             _always(found, actor, world, policy, columns)
     _expect(found, policy)
@@ -181,13 +209,13 @@ def _live(
 
 def _spoiled(document: dict[str, Any], policy: RehearsePolicy, day: float) -> dict[str, Any]:
     """The document, with a training that is spoiled on the days on which it is to be."""
-    if not any(fault.kind == "bad training" and fault.covers(day) for fault in policy.faults):
+    if not any(fault.kind == "worse challenger" and fault.covers(day) for fault in policy.faults):
         return document
     for name, table in document.items():
         if isinstance(table, dict) and table.get("kind", name) == "train":
             if table.get("use") != "lightgbm":
-                raise SpecError('the fault "bad training" is for train: lightgbm', place=f"stage {name}")
-            return {**document, name: {**table, "n_estimators": 1, "learning_rate": 0.001}}
+                raise SpecError('the fault "worse challenger" is for train: lightgbm', place=f"stage {name}")
+            return {**document, name: {**table, "n_estimators": 1, "min_data_in_leaf": _NEVER}}
     return document
 
 
@@ -236,6 +264,8 @@ def _loss(predictor: Predictor, rows: pl.DataFrame, metric: str) -> float:
     truth = predictor.plan.encode_target(rows, strict=False)
     known = truth.is_not_null()
     rows = rows.filter(known)
+    if not rows.height:
+        return math.nan
     scored = metrics.Scored(predictor.plan.task, truth.filter(known).to_numpy(), predictor.scores(rows))
     value = metrics.measure(scored, metric)
     return float("nan") if isinstance(value, metrics.Undefined) else float(value)
@@ -258,6 +288,7 @@ def _always(found: Rehearsal, actor: Project, world: World, policy: RehearsePoli
             plan, model = _made(actor, kept(folder, digest))
             predictor = Predictor(plan, model)
             found.always_trainings += 1
+            found.always_rows += frame.height if found.always_trainings > 1 else 0
             due = day + policy.always_every / 86_400
         found.always.append(_loss(predictor, _rows_of(world, policy, day), found.metric))
     found.always_trainings -= 1  # the first model is everybody's
@@ -287,7 +318,7 @@ def _made(actor: Project, data: Path) -> tuple[Any, Any]:
 def _expect(found: Rehearsal, policy: RehearsePolicy) -> None:
     """Compare with `[rehearse.expect]`."""
     said, expect = found.document(), policy.expect
-    for key in ("trainings", "promotions", "rollbacks"):
+    for key in ("alarms", "trainings", "promotions", "rollbacks"):
         least, most = getattr(expect, f"min_{key}"), getattr(expect, f"max_{key}")
         if least is not None and said[key] < least:
             found.problems.append(f"{said[key]} {key}, expected at least {least}")

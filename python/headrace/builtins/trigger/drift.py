@@ -54,4 +54,4 @@ class DriftTrigger:
         names = ", ".join(report.drifted[:5]) + (" and others" if len(report.drifted) > 5 else "")
         version = ctx.champion.version.number
         why = f"{names} drifted from what version {version} was made on"
-        return Fired(why, {"rows": frame.height, "changed_by_at_least": found, "version": version})
+        return Fired(why, {"rows": frame.height, "changed_by_at_least": found, "version": version}, lasting=True)

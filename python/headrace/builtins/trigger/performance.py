@@ -11,7 +11,13 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from headrace import Fired, Predictor, TriggerContext, metrics
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from headrace import PackageView
+
+_SURE = 4.0
+_LEAST = 20
 
 
 class PerformanceTrigger:
@@ -19,7 +25,8 @@ class PerformanceTrigger:
 
     The bound is `bound`, or else `worse_by` beyond the value that the champion had on its test rows (beyond the worse
     end of that value's interval, so that a lucky test is no reason to train). It fires when the whole bootstrap
-    interval of the live value, at `level`, is beyond the bound.
+    interval of the live value, at `level`, is beyond the bound. Where the errors of the rows, in the order of time,
+    surely rise at one place, that is told as the moment of the change.
     """
 
     class Config(BaseModel):
@@ -29,11 +36,11 @@ class PerformanceTrigger:
 
         metric: str | None = Field(default=None, description="Default: the metric that the champion was judged by.")
         bound: float | None = Field(default=None, description="The worst value that is accepted.")
-        worse_by: float = Field(default=0.05, ge=0, description="Without `bound`: a share of the champion's own value.")
+        worse_by: float = Field(default=0.1, ge=0, description="Without `bound`: a share of the champion's own value.")
         days: float = Field(default=28.0, gt=0, description="Rows of the last so many days, after the last run.")
         min_rows: int = Field(default=100, ge=10, description="With fewer labelled rows it is not looked.")
-        level: float = Field(default=0.99, gt=0.5, lt=1, description="How sure.")
-        replicates: int = Field(default=300, ge=100, description="Bootstrap replicates.")
+        level: float = Field(default=0.995, gt=0.5, lt=1, description="How sure.")
+        replicates: int = Field(default=400, ge=100, description="Bootstrap replicates.")
 
         @field_validator("metric")
         @classmethod
@@ -79,7 +86,50 @@ class PerformanceTrigger:
         why = f"{title} of version {ctx.champion.version.number} is {value:.4g} on {frame.height:,} labelled rows"
         evidence: dict[str, str | float] = {"metric": name, "value": float(value), "bound": bound, "rows": frame.height}
         evidence |= {"low": interval.low, "high": interval.high}
-        return Fired(f"{why}; {bound:.4g} is the bound", evidence)
+        split = change_point(_errors(scored))
+        changed = None if split is None else _moment(frame[ctx.live.time_column][split])
+        return Fired(f"{why}; {bound:.4g} is the bound", evidence, lasting=True, changed=changed)
+
+
+def change_point(errors: NDArray[np.float64]) -> int | None:
+    """The place from which on the errors are higher: the split whose two means differ most, in standard errors.
+
+    `errors` [N] in the order of time. None where the rise is less than four standard errors at its best split, which
+    chance alone gives less than once in a hundred series (the maximum of the standardised CUSUM; Csorgo and Horvath
+    1997, Limit Theorems in Change-Point Analysis), or where fewer than 20 rows lie on one side of it.
+    """
+    import numpy as np
+
+    count = len(errors)
+    if count < 2 * _LEAST:
+        return None
+    before = np.arange(_LEAST, count - _LEAST + 1)
+    sums, squares = np.cumsum(errors)[before - 1], np.cumsum(errors**2)[before - 1]
+    after = count - before
+    rest, others = errors.sum() - sums, (errors**2).sum() - squares
+    means = sums / before, rest / after
+    # Within each side: a change that is there must not count as noise.
+    spread = (squares - sums * means[0] + others - rest * means[1]) / (count - 2)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        rise = np.nan_to_num((means[1] - means[0]) / np.sqrt(np.maximum(spread, 0.0) * (1 / before + 1 / after)))
+    best = int(np.argmax(rise))
+    return int(before[best]) if rise[best] > _SURE else None
+
+
+def _errors(scored: metrics.Scored) -> NDArray[np.float64]:
+    """How far off each row was: bounded for classes, in the target's unit for numbers."""
+    import numpy as np
+
+    if scored.task == "regression":
+        return np.abs(np.asarray(scored.truth, dtype=np.float64) - scored.scores)
+    return 1.0 - scored.scores[np.arange(len(scored.truth)), np.asarray(scored.truth, dtype=np.int64)]
+
+
+def _moment(value: dt.date) -> dt.datetime:
+    """A value of a column of dates or times; without a zone it is UTC."""
+    if not isinstance(value, dt.datetime):
+        value = dt.datetime(value.year, value.month, value.day)  # noqa: DTZ001  # given its zone below
+    return value.replace(tzinfo=dt.UTC) if value.tzinfo is None else value.astimezone(dt.UTC)
 
 
 def _bound(package: PackageView, name: str, worse_by: float) -> float | None:

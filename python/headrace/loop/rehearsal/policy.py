@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -16,25 +17,57 @@ if TYPE_CHECKING:
 _Table = ConfigDict(extra="forbid", frozen=True)
 
 
+SIZES: Mapping[str, float] = MappingProxyType({"covariate drift": 1.5, "unit change": 2.54, "late labels": 30.0})
+"""The sizes of faults that have one."""
+
+
 class Fault(BaseModel):
     """Something that goes wrong, from one simulated day to another."""
 
     model_config = _Table
 
-    kind: Literal["covariate drift", "concept drift", "wrong labels", "bad training"] = Field(
-        description='"covariate drift": the first number is shifted; "concept drift": the target follows another rule; '
+    kind: Literal[
+        "covariate drift",
+        "concept drift",
+        "unit change",
+        "late labels",
+        "wrong labels",
+        "broken batch",
+        "worse challenger",
+        "server down",
+    ] = Field(
+        description='"covariate drift": a number is shifted; "concept drift": the target follows another rule; '
+        '"unit change": a number is given in another unit; "late labels": labels are known so many days later; '
         '"wrong labels": the labels that come in are the other rule\'s, though the world is as it was, so that a model '
-        'that learns them is harmful; "bad training": whatever is trained has hardly learnt anything (lightgbm only).'
+        'that learns them is harmful; "broken batch": the features of the rows are empty; "worse challenger": whatever '
+        'is trained has learnt nothing (lightgbm only); "server down": the rows are neither answered nor logged.'
     )
     day: float = Field(ge=0, description="From this day on.")
     until: float | None = Field(default=None, description="To this day. Default: for good.")
-    size: float = Field(default=1.5, gt=0, description="Of a shift: in standard deviations.")
+    size: float | None = Field(
+        default=None,
+        gt=0,
+        description="Of a covariate drift: in standard deviations (default: 1.5); of a unit change: what the number is "
+        "multiplied by (2.54); of late labels: days (30).",
+    )
+    column: str | None = Field(
+        default=None, description="Of a covariate drift or a unit change: which. Default: the first column of numbers."
+    )
 
     @model_validator(mode="after")
-    def _forward(self) -> Fault:
+    def _consistent(self) -> Fault:
         if self.until is not None and self.until <= self.day:
             raise ValueError("`until` is not after `day`")
+        if self.size is not None and self.kind not in SIZES:
+            raise ValueError(f"`size` says nothing of {self.kind!r}; it is for {', '.join(SIZES)}")
+        if self.column is not None and self.kind not in ("covariate drift", "unit change"):
+            raise ValueError(f"`column` says nothing of {self.kind!r}; it is for covariate drift and unit change")
         return self
+
+    @property
+    def much(self) -> float:
+        """`size`, or the default of the kind."""
+        return SIZES[self.kind] if self.size is None else self.size
 
     def covers(self, day: float) -> bool:
         """Whether it is so on a day."""
@@ -46,6 +79,8 @@ class Expect(BaseModel):
 
     model_config = _Table
 
+    min_alarms: int | None = Field(default=None, ge=0, description="The least number of times that a trigger asked.")
+    max_alarms: int | None = Field(default=None, ge=0, description="The greatest.")
     min_trainings: int | None = Field(default=None, ge=0, description="The least number of runs.")
     max_trainings: int | None = Field(default=None, ge=0, description="The greatest.")
     min_promotions: int | None = Field(default=None, ge=0, description="The least number of promotions.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import DataError
+from headrace.loop.policy import DAY
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
 START = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 ID, AT = "row", "at"
-_TRUE, _KNOWN = "__true", "__known"
+_TRUE, _KNOWN, _DOWN = "__true", "__known", "__down"
 _SEA_THRESHOLD = 8.0
 
 
@@ -136,21 +137,26 @@ class World:
         target = self.columns.target
         seen = self.rows.filter((pl.col(self.columns.time) <= until) & (pl.col(self.columns.time) > START))
         known = pl.when(pl.col(_KNOWN) <= until).then(target).alias(target)
-        return seen.with_columns(known).drop(_TRUE, _KNOWN)
+        return seen.filter(~pl.col(_DOWN)).with_columns(known).drop(_TRUE, _KNOWN, _DOWN)
 
     def base(self) -> pl.DataFrame:
         """The rows before the first day, with their labels."""
         import polars as pl
 
-        return self.rows.filter(pl.col(self.columns.time) <= START).drop(_TRUE, _KNOWN)
+        return self.rows.filter(pl.col(self.columns.time) <= START).drop(_TRUE, _KNOWN, _DOWN)
 
     def between(self, start: dt.datetime, end: dt.datetime) -> pl.DataFrame:
-        """The rows of a time with what is true of them."""
+        """The rows of a time that were answered, with what is true of them."""
         import polars as pl
 
         when = pl.col(self.columns.time)
-        rows = self.rows.filter((when > start) & (when <= end))
-        return rows.with_columns(pl.col(_TRUE).alias(self.columns.target)).drop(_TRUE, _KNOWN)
+        rows = self.rows.filter((when > start) & (when <= end) & ~pl.col(_DOWN))
+        return rows.with_columns(pl.col(_TRUE).alias(self.columns.target)).drop(_TRUE, _KNOWN, _DOWN)
+
+    @property
+    def unanswered(self) -> int:
+        """How many rows came while the server was down."""
+        return int(self.rows[_DOWN].sum())
 
 
 def make_world(stream: Stream, policy: RehearsePolicy, columns: Columns) -> World:
@@ -168,13 +174,23 @@ def make_world(stream: Stream, policy: RehearsePolicy, columns: Columns) -> Worl
     chance.bit_generator.state = state
     wrong = _covered(policy.faults, "concept drift", days) ^ _covered(policy.faults, "wrong labels", days)
     said = stream.truth(chance, frame, wrong)
+    features = [name for name in frame.columns if name != stream.target]
     for fault in policy.faults:
-        if fault.kind == "covariate drift":
-            frame = _shifted(frame, fault, days, stream.target)
+        covered = _covered([fault], fault.kind, days)
+        if fault.kind in ("covariate drift", "unit change"):
+            frame = _changed(frame, fault, covered, features)
+        elif fault.kind == "broken batch":
+            intact = pl.Series(~covered)
+            frame = frame.with_columns(pl.when(intact).then(pl.col(name)).alias(name) for name in features)
+    delay = np.full(count, policy.label_delay)
+    for fault in policy.faults:
+        if fault.kind == "late labels":
+            delay += _covered([fault], fault.kind, days) * fault.much * DAY
     at = pl.Series([START + dt.timedelta(days=float(day)) for day in days], dtype=pl.Datetime("us", "UTC"))
-    known = at + dt.timedelta(seconds=policy.label_delay)
+    known = at + pl.Series(delay * 1e6).cast(pl.Duration("us"))
     frame = frame.drop(stream.target, strict=False)
     added = [at.alias(columns.time), said, true.alias(_TRUE), known.alias(_KNOWN)]
+    added.append(pl.Series(_DOWN, _covered(policy.faults, "server down", days)))
     if columns.id is not None:
         added.append(pl.Series(columns.id, [f"r{n}" for n in range(count)]))
     return World(frame.with_columns(added), columns)
@@ -191,14 +207,28 @@ def _covered(faults: Sequence[Fault], kind: str, days: NDArray[np.float64]) -> N
     return covered
 
 
-def _shifted(frame: pl.DataFrame, fault: Fault, days: NDArray[np.float64], target: str) -> pl.DataFrame:
+def _changed(frame: pl.DataFrame, fault: Fault, covered: NDArray[np.bool_], features: Sequence[str]) -> pl.DataFrame:
+    """A column of numbers, shifted or in another unit where it is covered."""
     import numpy as np
     import polars as pl
 
-    numbers = [name for name in frame.columns if frame[name].dtype.is_float() and name != target]
-    if not numbers:
-        raise DataError("no column of numbers (floats) can be shifted", hint="Leave the covariate drift out.")
-    column = frame[numbers[0]]
-    spread = float(np.nanstd(column.to_numpy()))
-    covered = _covered([fault], fault.kind, days)
-    return frame.with_columns(column + pl.Series(covered.astype("float64")) * (fault.size * spread))
+    numbers = [name for name in features if frame[name].dtype.is_numeric()]
+    name = fault.column or next((name for name in numbers if frame[name].dtype.is_float()), None)
+    if name is None or name not in numbers:
+        what = (
+            f"the rows have no column of numbers {name!r}" if name else "no column of numbers (floats) can be changed"
+        )
+        raise DataError(
+            what,
+            place=f"[[rehearse.faults]] {fault.kind!r}: column",
+            hint=f"Set `column` of the fault to one of {', '.join(numbers) or 'none: leave the fault out'}.",
+        )
+    column = frame[name]
+    if fault.kind == "unit change":
+        changed = column.cast(pl.Float64) * pl.Series(np.where(covered, fault.much, 1.0))
+    else:
+        spread = float(np.nanstd(column.cast(pl.Float64).to_numpy()))
+        changed = column.cast(pl.Float64) + pl.Series(np.where(covered, fault.much * spread, 0.0))
+    if column.dtype.is_integer():
+        changed = changed.round()
+    return frame.with_columns(changed.cast(column.dtype).alias(name))
