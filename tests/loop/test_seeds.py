@@ -79,10 +79,10 @@ def test_an_abrupt_concept_drift_is_answered_as_well_as_by_always_training_at_a_
     tmp_path: Path, which: str
 ) -> None:
     drift = [{"kind": "concept drift", "day": 100}]
-    found = played(tmp_path, which, days=336, compare=True, faults=drift, expect={"max_loss_to_always": 1.1})
+    found = played(tmp_path, which, days=365, compare=True, faults=drift, expect={"max_loss_to_always": 1.1})
     assert found.problems == [], told(found)
     assert found.count("promoted") >= 1
-    assert found.always_trainings == 11
+    assert found.always_trainings == 13
     assert found.count("decided") <= 0.25 * found.always_trainings, told(found)
 
 

@@ -229,6 +229,8 @@ def refused(spec: Spec, table: str, model: type[BaseModel], error: ValidationErr
 
 def _fields(model: type[BaseModel], path: tuple[str, ...]) -> list[str]:
     for part in path:
+        if part.isdigit():  # which one of a list
+            continue
         found = model.model_fields[part].annotation
         inner = [
             a for a in (found, *getattr(found, "__args__", ())) if isinstance(a, type) and issubclass(a, BaseModel)

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from headrace import Fired, Predictor, TriggerContext, metrics
+from headrace import Fired, Predictor, TriggerContext, errors, metrics
 
 if TYPE_CHECKING:
     import numpy as np
+    import polars as pl
     from numpy.typing import NDArray
 
     from headrace import PackageView
@@ -37,6 +38,11 @@ class PerformanceTrigger:
         metric: str | None = Field(default=None, description="Default: the metric that the champion was judged by.")
         bound: float | None = Field(default=None, description="The worst value that is accepted.")
         worse_by: float = Field(default=0.1, ge=0, description="Without `bound`: a share of the champion's own value.")
+        resample_by: str | None = Field(
+            default=None,
+            description="A column whose rows of one value are drawn together, as flights of a day share its weather. "
+            "The moment of a change is then not looked for: a bad day is none.",
+        )
         days: float = Field(default=28.0, gt=0, description="Rows of the last so many days, after the last run.")
         min_rows: int = Field(default=100, ge=10, description="With fewer labelled rows it is not looked.")
         level: float = Field(default=0.995, gt=0.5, lt=1, description="How sure.")
@@ -70,9 +76,9 @@ class PerformanceTrigger:
         if bound is None or frame.height < config.min_rows:
             return None
         scored = metrics.Scored(predictor.plan.task, truth.to_numpy(), predictor.scores(frame))
-        draws = metrics.replicate(
-            [scored], [name], metrics.Resampling(frame.height, replicates=config.replicates, seed=[11, frame.height])
-        )
+        units = _units(frame, config.resample_by)
+        drawing = metrics.Resampling(frame.height, replicates=config.replicates, seed=[11, frame.height], units=units)
+        draws = metrics.replicate([scored], [name], drawing)
         value = metrics.measure(scored, name)
         interval = metrics.percentile(draws[:, 0, 0], 2 * config.level - 1)
         if isinstance(value, metrics.Undefined) or isinstance(interval, metrics.Undefined):
@@ -86,7 +92,7 @@ class PerformanceTrigger:
         why = f"{title} of version {ctx.champion.version.number} is {value:.4g} on {frame.height:,} labelled rows"
         evidence: dict[str, str | float] = {"metric": name, "value": float(value), "bound": bound, "rows": frame.height}
         evidence |= {"low": interval.low, "high": interval.high}
-        split = change_point(_errors(scored))
+        split = change_point(_errors(scored)) if units is None else None
         changed = None if split is None else _moment(frame[ctx.live.time_column][split])
         return Fired(f"{why}; {bound:.4g} is the bound", evidence, lasting=True, changed=changed)
 
@@ -114,6 +120,21 @@ def change_point(errors: NDArray[np.float64]) -> int | None:
         rise = np.nan_to_num((means[1] - means[0]) / np.sqrt(np.maximum(spread, 0.0) * (1 / before + 1 / after)))
     best = int(np.argmax(rise))
     return int(before[best]) if rise[best] > _SURE else None
+
+
+def _units(frame: pl.DataFrame, column: str | None) -> NDArray[np.intp] | None:
+    """A code 0..G-1 for each row by the value of a column; null is a value."""
+    import numpy as np
+
+    if column is None:
+        return None
+    if column not in frame.columns:
+        place = "[loop.triggers] performance: resample_by"
+        raise errors.ConfigError(
+            f"the live rows have no column {column!r}", place=place, hint="Name one that they have."
+        )
+    ranks = frame[column].rank("dense").fill_null(0).to_numpy()
+    return np.unique(ranks, return_inverse=True)[1].astype(np.intp)
 
 
 def _errors(scored: metrics.Scored) -> NDArray[np.float64]:
