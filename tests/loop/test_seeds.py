@@ -51,6 +51,15 @@ use = "package"
 """
 MONTHLY = '[loop]\nwindow = "sliding"\nlength = "56d"\n[loop.triggers.monthly]\nuse = "schedule"\ncron = "0 0 1 * *"\n'
 
+PATIENT = """
+[loop]
+window = "sliding"
+length = "56d"
+cooldown = "6d"
+change_rows = 1300
+watch = { length = "14d", min_rows = 60 }
+"""
+
 
 def played(folder: Path, which: str, text: str = "", **rehearsal: Any) -> Rehearsal:
     stream, _, seed = which.partition("-")
@@ -108,5 +117,5 @@ def test_a_sabotaged_challenger_is_not_promoted_over_a_champion_that_the_world_h
 def test_a_promotion_that_hurts_is_rolled_back(tmp_path: Path, which: str) -> None:
     # The labels of twenty days follow another rule; what is promoted on them meets the world as it is.
     wrong = [{"kind": "wrong labels", "day": 30, "until": 50}]
-    found = played(tmp_path, which, days=84, faults=wrong)
+    found = played(tmp_path, which, PATIENT, days=63, rows=100, faults=wrong)
     assert found.count("promoted") == found.count("rolled back") == 1, told(found)

@@ -37,6 +37,10 @@ def side(name: str) -> str:
     return {"higher": "at least", "lower": "at most", "zero": "within"}[metrics.METRICS[name].better]
 
 
+_ROUNDING = 1e-6
+"""Relative to a value: differences below it are those of numbers with 24 bits."""
+
+
 def against_baseline(evaluation: Evaluation, demand: str) -> dict[str, Any]:
     """Whether the model is better than the trivial predictor, surely (the whole interval) or on average."""
     name = evaluation.primary
@@ -49,7 +53,8 @@ def against_baseline(evaluation: Evaluation, demand: str) -> dict[str, Any]:
         why = ours.get("reason") or measured.get("reason") or "it has no value"
         message = f"{title} cannot be compared with the trivial predictor: {why}."
         return check(label, False, found=None, required="> 0", message=message)
-    passed = found > 0
+    # A model that has learnt nothing says the same, give or take the rounding of its numbers: that is not better.
+    passed = found > _ROUNDING * abs(float(theirs or 0.0))
     said = f"{title} is {number(ours.get('value'))}, against {number(theirs)} of the trivial predictor"
     if demand == "surely":
         told = (
