@@ -63,20 +63,6 @@ def test_a_shift_is_one_of_the_first_number_only() -> None:
 
 
 @pytest.mark.slow
-def test_a_model_that_hardly_learnt_is_not_promoted(tmp_path: Path) -> None:
-    text = '[loop]\nwindow = "sliding"\nlength = "56d"\n[loop.triggers.monthly]\nuse = "schedule"\ncron = "0 0 1 * *"\n'
-    found = played(tmp_path, text, days=100, faults=[{"kind": "worse challenger", "day": 1}])
-    assert found.count("decided") >= 3
-    assert found.count("promoted") == 0
-
-
-@pytest.mark.slow
-def test_a_promotion_that_hurts_is_taken_back(tmp_path: Path) -> None:
-    found = played(tmp_path, days=170, faults=[{"kind": "wrong labels", "day": 100, "until": 140}])
-    assert found.count("promoted") == found.count("rolled back") == 1
-
-
-@pytest.mark.slow
 def test_after_a_change_of_the_world_the_loop_catches_up(tmp_path: Path) -> None:
     found = played(
         tmp_path,
@@ -93,17 +79,6 @@ def test_without_a_change_nothing_is_trained(tmp_path: Path) -> None:
     found = played(tmp_path, days=84, step="14d")
     kinds = [entry.kind for entry in found.entries]
     assert kinds == ["begun", "decided", "trained", "promoting", "promoted", "ended"]
-
-
-@pytest.mark.slow
-@pytest.mark.timeout(1800)
-def test_in_a_year_without_a_change_nothing_is_trained_in_95_percent_of_20_seeds(tmp_path: Path) -> None:
-    trained = [
-        played(tmp_path, seed=seed, stream=stream).count("decided")
-        for stream in ("sea", "friedman")
-        for seed in range(10)
-    ]
-    assert sum(count > 0 for count in trained) <= 1, trained
 
 
 def test_the_projects_own_rows_and_expectations_that_are_not_met(
