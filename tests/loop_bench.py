@@ -85,7 +85,8 @@ class Tide:
         Store.open(root).close()
 
     def set(self, **policy: Any) -> None:
-        wanted = {"window": "sliding", "length": "15d", "cooldown": "1d", "budget": 5, "min_rows": 50, "change_rows": 100, **policy}
+        wanted: dict[str, Any] = {"window": "sliding", "length": "15d", "cooldown": "1d", "budget": 5} | policy
+        wanted = {"min_rows": 50, "change_rows": 100} | wanted
         self.policy = LoopPolicy.model_validate({"watch": {"length": "7d", "min_rows": 50}} | wanted)
 
     def at(self, day: float) -> None:
