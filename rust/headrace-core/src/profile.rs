@@ -368,6 +368,9 @@ pub struct BinnedColumn {
     /// How many texts the reference has just once, where that is known: of nominal bins, the share of live rows that are
     /// to be expected in [`Bin::Unseen`] without any drift is about this over the reference's rows (Good and Turing).
     pub singletons: Option<u64>,
+    /// The probability that a text that the reference never had is counted in [`Bin::Other`]: what it had beyond the
+    /// categories with a bin is known by a filter of bounded size.
+    pub overlooked: f64,
 }
 
 /// Means of the random Fourier features of a column of embeddings, of the reference and live: the squared distance of

@@ -133,6 +133,7 @@ impl Counted {
             moments: (moments(self.moments.0), moments(self.moments.1)),
             weighted: None,
             singletons: None,
+            overlooked: 0.0,
         }
     }
 }

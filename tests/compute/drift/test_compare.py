@@ -150,6 +150,16 @@ def test_a_new_category_is_drift_and_a_column_of_names_is_not():
     assert report["id"].verdict != "drift"
 
 
+def test_new_values_that_the_filter_takes_for_known_are_within_the_bound():
+    reference = pl.DataFrame({"id": [f"r{i}" for i in range(200_000)]})
+    column = headrace.compare(reference, pl.DataFrame({"id": [f"l{i}" for i in range(20_000)]}))["id"]
+    assert column.verdict == "not enough data"
+    unseen = column.statistics["unseen_rate"]
+    assert unseen.statistic < 0.5  # the truth is 1: 32 KB cannot know 200,000 texts
+    assert unseen.high is not None
+    assert unseen.high > 0.95
+
+
 def test_the_report_is_json():
     text = headrace.compare(frame(300), frame(20, 1)).to_json()
     read = json.loads(text)

@@ -99,14 +99,25 @@ pub(crate) fn unseen(
     let (below, _) = Rates { a: 0.0, n: m.max(1.0), b, m }.interval(settings.alpha);
     let delta = settings.delta_rate;
     let seen = b > 0.0;
+    // Values that the reference's filter takes for known are among the others of the window, so they are at most those.
+    let found = 1.0 - column.overlooked.clamp(0.0, 1.0);
+    let other: u64 =
+        column.bins.iter().zip(&column.live).filter(|(bin, _)| **bin == Bin::Other).map(|(_, rows)| rows).sum();
+    let hidden = if m > 0.0 { totals.part((0, other)).1 / m } else { 0.0 };
     let part = Part {
         name: "unseen",
         size: rates.change().abs(),
         low: if seen { (below - missed).max(0.0) } else { 0.0 },
-        high: above.max(0.0),
+        high: (above.max(0.0) / found).min(above.max(0.0) + hidden).min(1.0),
         delta,
         pvalue: if seen { tail(delta) } else { 1.0 },
-        detectable: rate_detectable(&Rates { a: 0.0, b: 0.0, n: m, m }, delta + missed, settings.alpha, settings.power),
+        detectable: (rate_detectable(
+            &Rates { a: 0.0, b: 0.0, n: m, m },
+            delta + missed,
+            settings.alpha,
+            settings.power,
+        ) / found)
+            .min(1.0),
     };
     let pvalue = if seen { tail(0.0) } else { 1.0 };
     measures.push(Measure {

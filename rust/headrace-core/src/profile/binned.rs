@@ -41,6 +41,7 @@ pub(super) fn columns(plan: &Plan, reference: &Counts, live: &Counts, reference_
             moments: (Moments::default(), Moments::default()),
             weighted,
             singletons: None,
+            overlooked: 0.0,
         });
     }
     binned
@@ -82,6 +83,7 @@ fn lane_column(
                 moments,
                 weighted,
                 singletons: None,
+                overlooked: 0.0,
             })
         }
         (LaneBins::Nominal(bins), (LaneCounts::Nominal { cells: a }, LaneCounts::Nominal { cells: b })) => {
@@ -95,6 +97,7 @@ fn lane_column(
                 moments: (Moments::default(), Moments::default()),
                 weighted,
                 singletons: column.singletons,
+                overlooked: bins.filter().false_rate(),
             })
         }
         _ => None,
