@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -301,3 +303,56 @@ def test_folder_without_permission(root: Path) -> None:
             Store.open(root)
     finally:
         root.parent.chmod(0o755)
+
+
+_KILLED_IN_A_WRITE = """
+import os, signal, sys
+from pathlib import Path
+from headrace.store import Store
+
+with Store.open(Path(sys.argv[1])) as store, store.database.write() as connection:
+    connection.run("PRAGMA cache_size=1", {})  # so that pages reach the file before the transaction ends
+    connection.run("UPDATE alembic_version SET version_num = 'half-written'", {})
+    connection.run("CREATE TABLE much (text TEXT)", {})
+    connection.run("INSERT INTO much VALUES (:text)", [{"text": "x" * 3000} for _ in range(200)])
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+@pytest.fixture
+def killed_in_a_write(root: Path) -> Path:
+    """A store whose last writer died by kill -9 with half of its transaction in the file."""
+    with Store.open(root) as store:
+        store.artifacts.save(Params({}))
+    died = subprocess.run([sys.executable, "-c", _KILLED_IN_A_WRITE, root], check=False)
+    assert died.returncode == -signal.SIGKILL
+    return root
+
+
+def test_who_only_reads_after_kill_9_in_the_middle_of_a_write(killed_in_a_write: Path) -> None:
+    """What was begun is undone by whoever comes first, and be it a server that only looks."""
+    root = killed_in_a_write
+    for _ in range(2):
+        with Store.open(root, create=False, read_only=True) as store, store.database.read() as connection:
+            assert store.read_only
+            assert not connection.rows("SELECT name FROM sqlite_schema WHERE name = 'much'")
+            assert connection.rows("SELECT version_num FROM alembic_version")[0].version_num != "half-written"
+            assert connection.rows("PRAGMA integrity_check")[0].integrity_check == "ok"
+
+
+def test_who_has_been_reading_goes_on_after_a_writer_was_killed(root: Path) -> None:
+    Store.open(root).close()
+    with Store.open(root, read_only=True) as store:
+        assert store.runs.list() == []
+        died = subprocess.run([sys.executable, "-c", _KILLED_IN_A_WRITE, root], check=False)
+        assert died.returncode == -signal.SIGKILL
+        assert store.runs.list() == []
+
+
+def test_who_may_not_write_is_told_who_can_undo_it(killed_in_a_write: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if sqlite3.sqlite_version_info >= (3, 51, 3):
+        pytest.skip("with a write-ahead log there is nothing to undo")
+    monkeypatch.setattr("headrace.store.sqlite.os.access", lambda *_: False)
+    with pytest.raises(StoreError, match="killed in the middle of a write") as caught:
+        Store.open(killed_in_a_write, read_only=True)
+    assert "headrace store fsck" in str(caught.value.hint)

@@ -15,6 +15,7 @@ from functools import cached_property
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from headrace.errors import StoreError
 from headrace.store.database import BUSY_SECONDS, Database
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FILE = "headrace.db"
 _WAL_IS_SOUND_FROM = (3, 51, 3)
 _JOURNAL_BYTES = 4 << 20
+_HALF_WRITTEN = (sqlite3.SQLITE_READONLY_ROLLBACK, sqlite3.SQLITE_READONLY_RECOVERY)
 
 
 class SqliteDatabase(Database):
@@ -40,7 +42,8 @@ class SqliteDatabase(Database):
         log = path.with_name(f"{path.name}-wal")
         if self._wal and read_only and not os.access(root, os.W_OK) and not log.exists():
             mode += "&immutable=1"  # in WAL mode SQLite needs to write beside the file otherwise
-        self._uri = f"{path.absolute().as_uri()}?mode={mode}"
+        self._file = path.absolute().as_uri()
+        self._uri = f"{self._file}?mode={mode}"
         self._idle: list[sqlite3.Connection] = []
         self._idle_lock = threading.Lock()
         # One writer at a time in this process: threads queue here, where waking is immediate, instead of polling.
@@ -76,6 +79,8 @@ class SqliteDatabase(Database):
         raw = self._borrow()
         try:
             raw.execute(begin)
+            if self.read_only:
+                raw = self._undone(raw)
             yield SqliteConnection(raw)
             raw.execute("COMMIT")
         except BaseException:
@@ -84,6 +89,36 @@ class SqliteDatabase(Database):
             raise
         with self._idle_lock:
             self._idle.append(raw)
+
+    def _undone(self, raw: sqlite3.Connection) -> sqlite3.Connection:
+        """A connection that reads, in a transaction, after what a killed writer had begun was undone."""
+        try:
+            raw.execute("PRAGMA schema_version").fetchone()
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode not in _HALF_WRITTEN:
+                raise
+            raw.close()
+            self._recover(error)
+            raw = self._connect()
+            raw.execute("BEGIN")
+        return raw
+
+    def _recover(self, error: sqlite3.OperationalError) -> None:
+        """Let SQLite put back what a killed writer had begun, which takes a connection that may write.
+
+        It writes nothing else, and of several that do so at once each does it or finds it done.
+        """
+        if not os.access(self.place, os.W_OK):
+            raise StoreError(
+                "a process was killed in the middle of a write, and here nothing can be written that would undo it",
+                place=self.place,
+                hint="Run `headrace store fsck` as somebody who may write there; it ends what was begun.",
+            ) from error
+        writing = sqlite3.connect(f"{self._file}?mode=rw", uri=True, timeout=BUSY_SECONDS, isolation_level=None)
+        try:
+            writing.execute("PRAGMA schema_version").fetchone()
+        finally:
+            writing.close()
 
     def _borrow(self) -> sqlite3.Connection:
         with self._idle_lock:
