@@ -131,6 +131,37 @@ def test_killed_at_any_entry_it_ends_in_the_same_history(tide: Tides, whole: Any
     assert deaths == 1
     assert [(e.seq, e.kind, e.at, e.body) for e in killed.log()] == [(e.seq, e.kind, e.at, e.body) for e in whole.log()]
     assert killed.champions() == whole.champions()
+    assert list((killed.root / "loop").iterdir()) == []
+
+
+def test_rows_of_past_runs_are_removed_and_those_that_a_decision_waits_for_are_not(tide: Tides) -> None:
+    found = tide()
+    folder = found.root / "loop"
+    folder.mkdir()
+    (folder / f"{'0' * 64}.parquet").write_bytes(b"kept for a decision that was never written")
+    with Store.open(found.root) as store, pytest.raises(Killed):
+        found.open(store, loops=Dying(store.loops, 2, after=True)).once()
+    needed = found.log()[-1].body["data"]["file"]
+    assert (folder / f"{needed}.parquet").is_file()
+    (folder / "notes.txt").write_text("not ours")
+    assert "trained" in found.once()
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_who_was_overtaken_removes_no_rows(tide: Tides) -> None:
+    found = tide()
+    with Store.open(found.root) as store:
+        lease = store.loops.take("tide")
+        old = found.open(store, lease=lease)
+        old.once()
+        lease.release()
+        new = store.loops.take("tide")
+        kept = found.root / "loop" / f"{'1' * 64}.parquet"
+        kept.write_bytes(b"of the one that took over")
+        with pytest.raises(FencedError):
+            old.once()
+        assert kept.is_file()
+        new.release()
 
 
 def test_nothing_happens_twice(tide: Tides) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headrace.errors import AliasConflictError, DataError, HeadraceError, StageTimeoutError
 from headrace.loop import state as words
 from headrace.loop.clock import moment
-from headrace.loop.data import assemble, keep, window_start
+from headrace.loop.data import assemble, keep, sweep, window_start
 from headrace.loop.judging import judge
 from headrace.loop.policy import WEEK
 from headrace.loop.state import Cycle, State, fold
@@ -144,6 +144,7 @@ class Controller:
             # What is over is only seen by looking to the end.
             if entry.kind == words.PROBLEM or (entry.kind == words.HELD and not self.state.problems):
                 break
+        self._sweep()
         return written
 
     def look(self) -> list[LogEntry]:
@@ -406,6 +407,12 @@ class Controller:
         path = kept(self.place.folder, digest) if digest else None
         found = self.workshop.train(path, why=f"loop {cycle.number}: {triggers}"[:200])
         return self._write(words.TRAINED, {"cycle": cycle.number, **vars(found)})
+
+    def _sweep(self) -> None:
+        """Remove kept rows that no decision waits to be trained on: their run is over, or it was never written."""
+        state = self.state
+        training = state.cycle.decided["data"].get("file") if state.phase == "train" and state.cycle else None
+        sweep(self.place.folder, training, self._still_mine)
 
     def _judge(self, cycle: Cycle, state: State) -> LogEntry:
         found = cycle.trained

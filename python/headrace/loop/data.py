@@ -11,6 +11,7 @@ from headrace.loop.live import moments
 from headrace.store.durable import explained, make_folder, replace_file
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     import polars as pl
@@ -74,3 +75,17 @@ def keep(frame: pl.DataFrame, folder: Path) -> tuple[str, int]:
 def kept(folder: Path, digest: str) -> Path:
     """Where `keep` put the rows."""
     return folder / f"{digest}.parquet"
+
+
+def sweep(folder: Path, needed: str | None, still_mine: Callable[[], object]) -> None:
+    """Remove the rows of runs that are over, all but those of the digest `needed`.
+
+    The store has what a run read as an artifact, which `headrace reproduce` goes by. `still_mine` is asked between
+    looking and removing, so that one that was overtaken does not remove what another has just kept.
+    """
+    over = [path for path in folder.glob("*.parquet") if path.stem != needed]
+    if over:
+        still_mine()
+    for path in over:
+        with explained(path, "remove the rows of a run that is over"):
+            path.unlink(missing_ok=True)
