@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import datetime as dt
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace import Fired, TriggerContext
 from headrace import drift as drifts
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    import polars as pl
+
+_SCALES = 4
+
 
 class DriftTrigger:
     """Compares the rows since the last run with the reference profile in the champion's package.
 
-    A column drifted when it changed by more than `delta`, at a false discovery rate of `alpha` over the columns, as in
-    `monitor:drift`; with too few rows to tell, nothing fires.
+    A column drifted when it changed by more than `delta`, as in `monitor:drift`; with too few rows to tell, nothing
+    fires. However often it looks, rows without drift fire with probability `alpha` at most until the next run. The rows
+    since the last one are cut, in the order of time, into windows of `min_rows`, and into ones of twice as many, four times
+    and so on. Each is looked at when it is full, and has its share of `alpha`, whatever has been looked at before
+    (Bonferroni; the shares fall as 1/k(k + 1)). So no row counts twice in windows of one length, and a window that is
+    looked at again says the same again.
     """
 
     class Config(BaseModel):
@@ -23,12 +35,16 @@ class DriftTrigger:
         model_config = ConfigDict(extra="forbid", frozen=True)
 
         delta: float = Field(default=0.1, gt=0, lt=1, description="The size of a change that does not matter.")
-        alpha: float = Field(default=0.05, gt=0, lt=1, description="The accepted share of false alarms among alarms.")
+        alpha: float = Field(
+            default=0.05, gt=0, lt=1, description="How often there may be a false alarm between two runs."
+        )
         columns: tuple[str, ...] | None = Field(default=None, min_length=1, description="Which. Default: all.")
         scores: bool = Field(default=True, description="Whether what the model says is compared as well.")
         least: int = Field(default=1, ge=1, description="How many columns must have drifted.")
-        days: float = Field(default=28.0, gt=0, description="Rows of the last so many days, after the last run.")
-        min_rows: int = Field(default=200, ge=1, description="With fewer rows it is not looked.")
+        days: float = Field(default=28.0, gt=0, description="Windows of the last so many days, after the last run.")
+        min_rows: int = Field(
+            default=200, ge=1, description="Rows of the shortest window; with fewer it is not looked."
+        )
 
     def __init__(self, config: Config) -> None:
         self.config = config
@@ -38,20 +54,45 @@ class DriftTrigger:
         config = self.config
         if ctx.live is None or ctx.champion is None:
             return None
-        frame = ctx.live.rows(max(ctx.since, ctx.now - dt.timedelta(days=config.days)), ctx.now)
-        if frame.height < config.min_rows:
+        frame = ctx.live.rows(ctx.since, ctx.now)
+        recent = ctx.live.rows(max(ctx.since, ctx.now - dt.timedelta(days=config.days)), ctx.now).height
+        windows = list(_windows(frame, recent, config.min_rows))
+        if not windows:
             return None
         reference = drifts.Reference.of_package(
             ctx.champion, scores=config.scores, transforms=ctx.transforms, threads=ctx.threads
         )
-        windows = reference.counted(frame, threads=ctx.threads)
-        report = reference.compare(
-            windows, delta=config.delta, alpha=config.alpha, columns=config.columns, threads=ctx.threads
-        )
-        if len(report.drifted) < config.least:
-            return None
-        found = {column.name: round(column.effect.low, 4) for column in report.columns[: len(report.drifted)][:20]}
-        names = ", ".join(report.drifted[:5]) + (" and others" if len(report.drifted) > 5 else "")
-        version = ctx.champion.version.number
-        why = f"{names} drifted from what version {version} was made on"
-        return Fired(why, {"rows": frame.height, "changed_by_at_least": found, "version": version}, lasting=True)
+        questions = 1 if reference.scores is None else 2
+        for rows, share in windows:
+            counted = reference.counted(rows, threads=ctx.threads)
+            level = config.alpha * share / questions
+            report = reference.compare(
+                counted, delta=config.delta, alpha=level, columns=config.columns, threads=ctx.threads
+            )
+            if len(report.drifted) >= config.least:
+                return _fired(report, rows.height, ctx.champion.version.number)
+        return None
+
+
+def _windows(frame: pl.DataFrame, recent: int, block: int) -> Iterator[tuple[pl.DataFrame, float]]:
+    """The last full window of each length, the longest first, as far as all of it is recent; its share of the level.
+
+    Which windows there are, and what share each has, follows from the order of the rows alone, so nothing need be
+    remembered between looks. Of the lengths that fit, the four longest: shorter ones have next to no share by then.
+    """
+    blocks, old = frame.height // block, frame.height - recent
+    scale, found = blocks.bit_length() - 1, 0
+    while scale >= 0 and found < _SCALES:
+        length = block << scale
+        number = frame.height // length
+        if (number - 1) * length >= old:
+            yield frame.slice((number - 1) * length, length), 1 / ((scale + 1) * (scale + 2) * number * (number + 1))
+            found += 1
+        scale -= 1
+
+
+def _fired(report: drifts.DriftReport, rows: int, version: int) -> Fired:
+    found = {column.name: round(column.effect.low, 4) for column in report.columns[: len(report.drifted)][:20]}
+    names = ", ".join(report.drifted[:5]) + (" and others" if len(report.drifted) > 5 else "")
+    why = f"{names} drifted from what version {version} was made on"
+    return Fired(why, {"rows": rows, "changed_by_at_least": found, "version": version}, lasting=True)

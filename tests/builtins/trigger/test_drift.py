@@ -1,0 +1,117 @@
+"""The drift trigger over many looks: how often it fires where nothing has changed, and that it still sees what has."""
+
+from __future__ import annotations
+
+import datetime as dt
+import itertools
+from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from headrace import drift as drifts
+from headrace.builtins.trigger.drift import DriftTrigger, _windows
+from headrace.compute.profile import Profile
+from headrace.hooks.transforms import NoTransforms
+from loop_project import START
+
+MINUTE = dt.timedelta(minutes=1)
+CHAMPION: Any = SimpleNamespace(version=SimpleNamespace(number=1))
+
+
+@dataclass
+class Stream:
+    """A row a minute."""
+
+    frame: pl.DataFrame
+    time_column: str = "at"
+    target: str = "high"
+
+    def rows(self, start: dt.datetime | None, end: dt.datetime) -> pl.DataFrame:
+        assert start is not None
+        return self.frame.filter((pl.col("at") > start) & (pl.col("at") <= end))
+
+
+def drawn(chance: np.random.Generator, count: int) -> pl.DataFrame:
+    return pl.DataFrame({"x": chance.normal(size=count), "y": chance.normal(size=count)})
+
+
+def context(stream: Stream, rows: int) -> Any:
+    return SimpleNamespace(
+        now=START + rows * MINUTE, since=START, champion=CHAMPION, live=stream, transforms=NoTransforms(), threads=1
+    )
+
+
+@pytest.fixture
+def reference(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Put a reference in the place of the champion's."""
+
+    def put(frame: pl.DataFrame) -> drifts.Reference:
+        found = drifts.Reference(Profile.fit(frame))
+        monkeypatch.setattr(drifts.Reference, "of_package", lambda *_, **__: found)
+        return found
+
+    return put
+
+
+def stream(frame: pl.DataFrame) -> Stream:
+    at = [START + (i + 1) * MINUTE for i in range(frame.height)]
+    return Stream(frame.with_columns(at=pl.Series(at, dtype=pl.Datetime("us", "UTC"))))
+
+
+def test_calm_rows_looked_at_200_times_fire_no_more_often_than_alpha_says(reference: Any) -> None:
+    """At a `delta` of next to nothing, where a test uses its level up. Looking at all rows each time is the control."""
+    streams, alpha, delta = 15, 0.2, 0.001
+    trigger = DriftTrigger(DriftTrigger.Config(delta=delta, alpha=alpha, min_rows=100))
+    fired = careless = 0
+    for seed in range(streams):
+        chance = np.random.default_rng([7, seed])
+        known = reference(drawn(chance, 4000))
+        live = stream(drawn(chance, 4000))
+        looks = range(20, 4001, 20)
+        assert len(looks) == 200
+        fired += any(trigger.check(context(live, rows)) for rows in looks)
+        careless += any(
+            known.compare(known.counted(live.frame.head(rows)), delta=delta, alpha=alpha, threads=1).drifted
+            for rows in looks
+            if rows >= 100
+        )
+    assert fired <= alpha * streams
+    assert careless > 2 * alpha * streams
+
+
+def test_a_change_is_seen_soon_however_long_it_was_calm_before(reference: Any) -> None:
+    chance = np.random.default_rng(3)
+    reference(drawn(chance, 4000))
+    live = stream(pl.concat([drawn(chance, 10_000), drawn(chance, 3000).with_columns(pl.col("x") + 1.0)]))
+    trigger = DriftTrigger(DriftTrigger.Config())
+    fired = [rows for rows in range(200, 13_001, 200) if trigger.check(context(live, rows)) is not None]
+    assert fired
+    assert 10_000 < fired[0] <= 11_500
+    found = trigger.check(context(live, fired[0]))
+    assert found is not None
+    assert found.lasting
+    assert "x" in found.why
+
+
+@pytest.mark.parametrize("block", [1, 3, 7])
+def test_windows_count_each_row_once_and_share_the_level(block: int) -> None:
+    """All windows that are ever looked at, whenever: those of one length do not overlap, and all shares are below 1."""
+    frame = pl.DataFrame({"row": range(300)})
+    seen: dict[tuple[int, int], float] = {}
+    for count in range(301):
+        for rows, share in _windows(frame.head(count), count, block):
+            assert seen.setdefault((rows.height, rows["row"][0]), share) == share
+    assert sum(seen.values()) < 1
+    for length in {length for length, _ in seen}:
+        firsts = sorted(first for found, first in seen if found == length)
+        assert all(later - first >= length for first, later in itertools.pairwise(firsts))
+
+
+def test_windows_reach_back_no_further_than_what_is_recent() -> None:
+    frame = pl.DataFrame({"row": range(100)})
+    assert [(rows.height, rows["row"][0]) for rows, _ in _windows(frame, 30, 10)] == [(20, 80), (10, 90)]
+    assert list(_windows(frame, 9, 10)) == []
