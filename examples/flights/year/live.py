@@ -4,10 +4,11 @@
 
 January to March are the history. From April on, week by week on a simulated clock: each day's flights are asked of a
 real server, a process that only knows the store and follows the promotions of the loop; what became of them comes in
-three days late, to the server's `/feedback` and as a file to the loop; then the loop looks, and does what it decides. In
-the end this shows the log of the loop, and the loss by month for three policies (this one, never training again, training
-every four weeks): a table, a plot of letters, and `year.png`. Ends with 1 where the server does not do what it should.
-`--weeks` makes a shorter year, and `--every` one of fewer flights: each fifth of a day, say.
+three days late, to the server's `/feedback` and as a file to the loop; then the loop looks, and does what it decides.
+
+In the end this shows the log of the loop, and the loss by month for three policies (this one, never training again,
+training every four weeks): a table, a plot of letters, and `year.png`. Ends with 1 where the server does not do what
+it should. `--weeks` makes a shorter year, and `--every` one of fewer flights: each fifth of a day, say.
 """
 
 from __future__ import annotations
