@@ -23,7 +23,7 @@ class DriftTrigger:
 
     A column drifted when it changed by more than `delta`, as in `monitor:drift`; with too few rows to tell, nothing
     fires. However often it looks, rows without drift fire with probability `alpha` at most until the next run. The rows
-    since the last one are cut, in the order of time, into windows of `min_rows`, of twice as many, of four times that
+    since the last one are cut, in the order of time, into windows of `min_rows`, of twice as many, four times as many
     and so on. Each is looked at when it is full, and has its share of `alpha`, whatever has been looked at before
     (Bonferroni; the shares fall as 1/k(k + 1)). So no row counts twice in windows of one length, and a window that is
     looked at again says the same again.
