@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import shutil
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
@@ -122,6 +125,45 @@ def test_the_figures_are_those_of_the_run(folder, said, entries, answers):
         assert found[name][1] == pytest.approx(log_loss(late, first.scores(asked)[:, 1]), abs=6e-5)
         assert 0.3 < found[name][2] < 0.9
     assert found["trained"] == [sum(entry["kind"] == "trained" for entry in entries), 1, 1 + WEEKS // 4]
+
+
+class Stubborn(BaseHTTPRequestHandler):
+    """A server that stays with its first version, and knows no request whose labels come."""
+
+    def do_GET(self):
+        self.answer({"versions": ["1"]})
+
+    def do_POST(self):
+        told = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+        self.answer({"labels": len(told), "unknown": len(told)})
+
+    def answer(self, document):
+        body = json.dumps(document).encode()
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_args):
+        pass
+
+
+def test_a_server_that_does_not_follow_or_forgets_ends_the_year(monkeypatch):
+    spec = importlib.util.spec_from_file_location("live", EXAMPLE / "year" / "live.py")
+    live = importlib.util.module_from_spec(spec)
+    monkeypatch.setitem(sys.modules, "live", live)  # dataclasses look there
+    spec.loader.exec_module(live)
+    monkeypatch.setattr(live, "PATIENCE", 0.05)
+    flights = pl.DataFrame({"id": ["2013-04-01/0"], "late": [True]})
+    with HTTPServer(("127.0.0.1", 0), Stubborn) as stubborn:
+        threading.Thread(target=stubborn.serve_forever, daemon=True).start()
+        server = live.Server(f"127.0.0.1:{stubborn.server_port}")
+        server.follow(1)
+        with pytest.raises(SystemExit, match="does not follow to version 2"):
+            server.follow(2)
+        with pytest.raises(SystemExit, match="1 labels of flights that it was asked about"):
+            server.tell(flights, live.noon(live.FROM))
+        stubborn.shutdown()
 
 
 def log_loss(late: np.ndarray, chance: np.ndarray) -> float:
