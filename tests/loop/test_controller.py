@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,10 +12,11 @@ from headrace import Fired
 from headrace.builtins.trigger.new_data import NewDataTrigger
 from headrace.builtins.trigger.performance import PerformanceTrigger
 from headrace.errors import FencedError
+from headrace.loop.data import found_again, keep, kept
 from headrace.loop.state import fold
 from headrace.store import Store
 from loop_bench import Tide
-from loop_project import DAY, START, rows
+from loop_project import DAY, START, World, rows
 
 Tides = Callable[..., Any]
 
@@ -146,6 +148,28 @@ def test_rows_of_past_runs_are_removed_and_those_that_a_decision_waits_for_are_n
     (folder / "notes.txt").write_text("not ours")
     assert "trained" in found.once()
     assert [path.name for path in folder.iterdir()] == ["notes.txt"]
+
+
+def test_the_loops_of_two_projects_in_one_store_keep_their_own_rows(tmp_path: Path) -> None:
+    worlds = {name: World(tmp_path / name, triggers="") for name in ("tide", "ebb")}
+    for name, world in worlds.items():
+        path = world.folder / "headrace.toml"
+        text = path.read_text().replace('name = "tide"', f'name = "{name}"')
+        path.write_text(f'{text}\n[store]\npath = "{tmp_path / "store"}"\n')
+    with worlds["ebb"].loop() as ebb:
+        while (entry := ebb._step()) is not None and entry.kind != "decided":
+            continue
+    assert entry is not None
+    assert "promoted" in worlds["tide"].once()  # it removes what is over of its own
+    assert "trained" in worlds["ebb"].once()
+
+
+def test_rows_that_were_kept_before_each_project_had_a_folder_are_found(tmp_path: Path) -> None:
+    digest, _ = keep(rows(0, range(1), 3), tmp_path / "loop")
+    assert found_again(tmp_path / "loop" / "tide", digest) == kept(tmp_path / "loop", digest)
+    keep(rows(0, range(1), 3), tmp_path / "loop" / "tide")
+    assert found_again(tmp_path / "loop" / "tide", digest) == kept(tmp_path / "loop" / "tide", digest)
+    assert found_again(tmp_path / "loop" / "tide", "0" * 64).parent == tmp_path / "loop" / "tide"
 
 
 def test_who_was_overtaken_removes_no_rows(tide: Tides) -> None:

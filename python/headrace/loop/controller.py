@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from headrace.errors import AliasConflictError, DataError, HeadraceError, StageTimeoutError
 from headrace.loop import state as words
 from headrace.loop.clock import moment
-from headrace.loop.data import assemble, keep, sweep, window_start
+from headrace.loop.data import assemble, found_again, keep, sweep, window_start
 from headrace.loop.judging import judge
 from headrace.loop.policy import WEEK
 from headrace.loop.state import Cycle, State, fold
@@ -400,11 +400,9 @@ class Controller:
     # --- acting ---------------------------------------------------------------------------------------------------
 
     def _train(self, cycle: Cycle) -> LogEntry:
-        from headrace.loop.data import kept
-
         digest = cycle.decided["data"].get("file")
         triggers = ",".join(dict.fromkeys(str(reason["trigger"]) for reason in cycle.decided["reasons"]))
-        path = kept(self.place.folder, digest) if digest else None
+        path = found_again(self.place.folder, digest) if digest else None
         found = self.workshop.train(path, why=f"loop {cycle.number}: {triggers}"[:200])
         return self._write(words.TRAINED, {"cycle": cycle.number, **vars(found)})
 

@@ -66,6 +66,7 @@ def keep(frame: pl.DataFrame, folder: Path) -> tuple[str, int]:
     digest = hashlib.sha256(data).hexdigest()
     path = kept(folder, digest)
     with explained(folder, "keep the rows of a run"):
+        make_folder(folder.parent)
         make_folder(folder)
         if not path.exists():
             replace_file(path, data)
@@ -75,6 +76,12 @@ def keep(frame: pl.DataFrame, folder: Path) -> tuple[str, int]:
 def kept(folder: Path, digest: str) -> Path:
     """Where `keep` put the rows."""
     return folder / f"{digest}.parquet"
+
+
+def found_again(folder: Path, digest: str) -> Path:
+    """Where the rows of a decision are; in the folder above where that was decided when all loops kept theirs there."""
+    path, before = kept(folder, digest), kept(folder.parent, digest)
+    return before if not path.exists() and before.exists() else path
 
 
 def sweep(folder: Path, needed: str | None, still_mine: Callable[[], object]) -> None:

@@ -67,7 +67,8 @@ def controller_of(
         place=Place(
             project=project.spec.name,
             model=workshop.model,
-            folder=project.store_to_read.root / FOLDER,
+            # A store may be shared: what one project's loop keeps and removes is no business of another's.
+            folder=project.store_to_read.root / FOLDER / project.spec.name,
             loops=project.store_to_read.loops,
             registry=project.registry,
         ),
