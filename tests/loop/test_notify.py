@@ -219,6 +219,15 @@ def test_a_wrong_name_is_told_with_the_right_one(tmp_path: Path, table: str, sai
     assert said in f"{raised.value} {raised.value.hint}"
 
 
+@pytest.mark.parametrize("token", ["hunter2\nhunter3\n", "hunter2\x7f", "hunter2\u20ac", "hunter2\0"])
+def test_a_secret_that_fits_in_no_header_is_not_in_the_error(hook: Hook, tmp_path: Path, token: str) -> None:
+    (tmp_path / "token").write_text(token)
+    with pytest.raises(ConfigError, match="header 'authorization' refers to is not one line") as raised:
+        webhook(tmp_path, url=hook.url, headers={"authorization": "file:token"}).send(NOTICE)
+    assert "hunter" not in str(raised.value)
+    assert hook.got == []
+
+
 # --- which entries are news -------------------------------------------------------------------------------------------
 
 
@@ -339,9 +348,9 @@ def test_what_failed_is_sent_again_later_and_each_failure_is_written_down(tmp_pa
     office = Office(tmp_path, sink)
     post = deliver(office)
     seq = office.happens()
-    sink.error = OSError("no route\nto host \x1b[31m")
+    sink.error = ServingError("no route\nto host \x1b[31m")
     deliver(office, post)
-    assert office.errors() == ["OSError: no route to host \\x1b[31m"]
+    assert office.errors() == ["no route to host \\x1b[31m"]
     assert post.due() == office.clock.at + 60
     office.clock.at += 59
     deliver(office, post)
@@ -356,6 +365,16 @@ def test_what_failed_is_sent_again_later_and_each_failure_is_written_down(tmp_pa
     assert sink.got == [f"tide/{seq}/paused"]
     assert [kind for kind, _ in office.log()] == ["notifying", "not notified", "not notified", "notified"]
     assert mailboxes(office.store.loops.entries("tide"))["s0"].last_error is None
+
+
+def test_of_a_strangers_error_only_the_type_is_written_down(tmp_path: Path) -> None:
+    sink = Sink()
+    office = Office(tmp_path, sink)
+    post = deliver(office)
+    office.happens()
+    sink.error = ValueError("Invalid header value b'Bearer hunter2'")
+    deliver(office, post)
+    assert office.errors() == ["it raised ValueError"]
 
 
 def test_it_is_given_up_in_the_end_and_news_that_came_later_do_not_wait_for_it(tmp_path: Path) -> None:

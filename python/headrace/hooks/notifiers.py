@@ -25,7 +25,10 @@ class Notifier(Protocol):
     def __init__(self, config: Any) -> None: ...
 
     def send(self, notice: Mapping[str, Any]) -> str | None:
-        """Deliver a notice, and come back when it was accepted. A text is recorded, and so is what it raises."""
+        """Deliver a notice, and come back when it was accepted. A text that it returns is recorded.
+
+        So is what it raises: the message of headrace's errors, of others, which may hold a secret, the type only.
+        """
 
 
 def check_notifier(found: type) -> type[BaseModel]:

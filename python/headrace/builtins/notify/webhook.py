@@ -42,9 +42,13 @@ def _headers(found: dict[str, str], info: ValidationInfo) -> dict[str, str]:
     for name, value in found.items():
         if _TOKEN.fullmatch(name) is None or name.lower() in _OURS:
             raise ValueError("a header has a name that it cannot have, or one that is set already")
-        if any(letter in value for letter in "\r\n\0"):
-            raise ValueError("a header has more than one line")
+        if not _sendable(value):
+            raise ValueError("a header has more than one line, or letters that are not printable ASCII")
     return {name: reference(value, info) if is_reference(value) else value for name, value in found.items()}
+
+
+def _sendable(value: str) -> bool:
+    return value.isascii() and value.isprintable()
 
 
 class WebhookNotifier:
@@ -85,7 +89,7 @@ class WebhookNotifier:
         text = f"*{notice['subject']}*\n{notice['text']}" if notice["text"] else notice["subject"]
         body = json.dumps({**notice, "text": escaped(text)}, allow_nan=False).encode()
         headers = {"content-type": "application/json", "headrace-id": str(notice["id"]), "user-agent": "headrace"}
-        headers |= {name: read(value) if is_reference(value) else value for name, value in config.headers.items()}
+        headers |= {name: _value(name, value) for name, value in config.headers.items()}
         if config.secret is not None:
             digest = hmac.new(read(config.secret).encode(), body, hashlib.sha256).hexdigest()
             headers["headrace-signature"] = f"sha256={digest}"
@@ -111,6 +115,16 @@ class WebhookNotifier:
             return checked(read(self.config.url))
         except ValueError as error:
             raise errors.ConfigError(f"what `url` refers to is no URL: {error}") from None
+
+
+def _value(name: str, value: str) -> str:
+    """What a header says. `ConfigError` without the value, where what it refers to can stand in no header."""
+    if not is_reference(value):
+        return value
+    found = read(value)
+    if not _sendable(found):
+        raise errors.ConfigError(f"what the header {name!r} refers to is not one line of printable ASCII")
+    return found
 
 
 def escaped(text: str) -> str:
