@@ -280,6 +280,8 @@ def main() -> None:
         "--every", type=int, default=1, help="one in so many flights of a day takes part; default: 1, all"
     )
     options = parser.parse_args()
+    if options.weeks < 1 or options.every < 1:
+        parser.error("--weeks and --every are 1 or more")
     began = time.perf_counter()
     flights = prepare(options.every)
     last: Any = flights["date"].max()
@@ -297,7 +299,8 @@ def main() -> None:
     print("\n" + headrace_says("timeline"))
     print(headrace_says("feedback", "--summary"))
     took = time.perf_counter() - began
-    print(f"one in {options.every} flights: {year.asked:,} asked, {year.told:,} labels told, {took:.0f} s")
+    part = "all" if options.every == 1 else f"one in {options.every}"
+    print(f"{part} flights: {year.asked:,} asked, {year.told:,} labels told, {took:.0f} s")
     show(year.losses, trainings)
 
 
