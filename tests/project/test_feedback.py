@@ -102,6 +102,12 @@ def test_metrics_by_version_and_day_count_each_row_once(project: Any, tmp_path: 
     assert two.start == dt.datetime(2024, 1, 2, tzinfo=dt.UTC)
 
 
+def test_metrics_of_one_model_of_those_in_the_log(project: Any, tmp_path: Path) -> None:
+    segment(tmp_path / "log", "1.arrow", [("a", 0, dt.datetime(2024, 1, 1, tzinfo=dt.UTC), "1", 0.2)])
+    assert len(feedback.summary(project, log=tmp_path / "log", model="m")) == 1
+    assert feedback.summary(project, log=tmp_path / "log", model="n") == []
+
+
 def test_a_label_that_is_no_class_is_said(project: Any, tmp_path: Path) -> None:
     segment(tmp_path / "log", "1.arrow", [("a", 0, dt.datetime(2024, 1, 1, tzinfo=dt.UTC), "1", 0.2)])
     take_file(project, labels(tmp_path / "l.csv", "request_id,label\na,perhaps\n"), Columns())

@@ -6,6 +6,8 @@ import datetime as dt
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.request import Request, urlopen
 
 import polars as pl
@@ -14,8 +16,9 @@ import pytest
 from headrace import Predictor, Project, Server
 from headrace.errors import SpecError
 from headrace.project.looping import status_document
-from headrace.project.measuring import lately, over_time
+from headrace.project.measuring import _reigns, lately, over_time
 from headrace.store.live import Label
+from headrace.store.loops import LogEntry
 from loop_project import DAY, START, World, labels_of, rows
 
 SLICES = 'slices = ["shop"]'
@@ -125,11 +128,16 @@ def test_of_what_a_real_server_logged(tmp_path: Path) -> None:
                 headers = {"X-Request-Id": "one", "Content-Type": "application/json"}
                 with urlopen(Request(f"{server.url}/invocations", body, headers)) as reply:  # noqa: S310
                     assert reply.status == 200
+        # Another model of the store, with versions of the same numbers, is served and logged beside it.
+        (segment,) = folder.glob("*.arrow")
+        other = pl.read_ipc(segment.read_bytes()).with_columns(model=pl.lit("other"), request_id=pl.lit("two"))
+        other.write_ipc(folder / "other.arrow")
         truth = sent["high"].to_list()
         wrong = [Label("one", row, str(1 - value), 1.0) for row, value in enumerate(truth)]
         right = [Label("one", row, str(value), 2.0) for row, value in enumerate(truth[:30])]
         project.store.live.tell("a" * 64, wrong)
         project.store.live.tell("b" * 64, right)
+        project.store.live.tell("c" * 64, [Label("two", row, str(1 - truth[row]), 3.0) for row in range(40)])
         found = over_time(project, "month")
         told = status_document(project)["quality"]
         chance = Predictor.from_package(project.registry.resolve("tide@1")).scores(sent)[:, 1]
@@ -142,6 +150,31 @@ def test_of_what_a_real_server_logged(tmp_path: Path) -> None:
     assert sum(one.labelled for one in parts) == 40
     assert {one.slice for one in parts} == {("x", str(value + 0.0)) for value in sent["x"].unique()}
     assert told["value"] == pytest.approx(loss, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("by_hand", "by_loop", "reigns"),
+    [
+        ([(5.0, 1), (7.0, 2)], [(9.0, 3, 2)], [(-math.inf, 1), (5.0, 1), (7.0, 2), (9.0, 3)]),
+        ([(9.0, 3)], [(5.0, 2, 1)], [(-math.inf, 1), (5.0, 2), (9.0, 3)]),
+        ([(5.0, 1)], [], [(-math.inf, 1), (5.0, 1)]),
+        ([], [(5.0, 1, None)], [(5.0, 1)]),
+    ],
+)
+def test_what_came_before_the_first_promotion_counts_for_the_first_champion(
+    by_hand: list[tuple[float, int]], by_loop: list[tuple[float, int, int | None]], reigns: list[tuple[float, int]]
+) -> None:
+    entries = [
+        LogEntry(n, "promoted", at, "loop", {"version": new, "previous": old}, "")
+        for n, (at, new, old) in enumerate(by_loop)
+    ]
+    moves = [SimpleNamespace(at=at, version=version, why="by hand") for at, version in reversed(by_hand)]
+    project: Any = SimpleNamespace(
+        spec=SimpleNamespace(name="tide"),
+        store_to_read=SimpleNamespace(loops=SimpleNamespace(entries=lambda _name: entries)),
+        registry=SimpleNamespace(history=lambda *_: moves),
+    )
+    assert _reigns(project, "tide") == reigns
 
 
 def test_a_project_without_a_store_has_a_status(tmp_path: Path) -> None:

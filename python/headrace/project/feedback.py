@@ -103,18 +103,25 @@ class Measured:
 
 
 def summary(
-    project: Project, *, log: Path | None = None, period: Period = "day", slices: Sequence[str] = ()
+    project: Project,
+    *,
+    log: Path | None = None,
+    period: Period = "day",
+    slices: Sequence[str] = (),
+    model: str | None = None,
 ) -> list[Measured]:
     """Metrics over time by version, of the rows in the prediction log that have a label by now; also by `slices`.
 
     A request that is in the log twice, because its client tried again, counts once: the last time. `slices` are inputs
-    that the server logged.
+    that the server logged. `model`: of this one only; the log has whatever the store's servers serve.
     """
     import polars as pl
 
     frame = predictions(log or project.existing_store.root / LOG, slices)
     if frame is None:
         return []
+    if model is not None:
+        frame = frame.filter(pl.col("model") == model)
     labels = pl.DataFrame(
         [(one.request_id, one.row, one.label) for one in project.store.live.labels()],
         schema={"request_id": pl.String, "row": pl.UInt32, "label": pl.String},

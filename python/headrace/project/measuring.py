@@ -38,7 +38,8 @@ def over_time(project: Project, period: Period = "week") -> list[Measured]:
         return []
     if policy.live.use == "served":
         log = project.store_to_read.root / LOG
-        return summary(project, log=log, period=period, slices=policy.live.slices)
+        model = ProjectWorkshop(project).model
+        return summary(project, log=log, period=period, slices=policy.live.slices, model=model)
     return _of_files(project, policy, columns, period)
 
 
@@ -105,7 +106,7 @@ def _reigns(project: Project, model: str) -> list[tuple[float, int]]:
             found.append((entry.at, int(entry.body["to"])))
     by_hand = [move for move in project.registry.history(model, "champion") if not move.why.startswith("Loop, cycle ")]
     moves = [(move.at, move.version) for move in reversed(by_hand) if move.version is not None]
-    if first is None and not found and moves:
+    if moves and (not found or moves[0][0] < found[0][0]):
         first = moves[0][1]
     before = [] if first is None else [(float("-inf"), first)]
     return before + sorted([*found, *moves])
