@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import datetime as dt
+import math
 import threading
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+import pytest
+
+from headrace import Fired
 from headrace.errors import DataError
 from headrace.loop.bounded import BoundedTrigger
 from headrace.loop.notices import notices_of
@@ -13,7 +19,7 @@ from headrace.loop.report import incidents
 from headrace.store import Store
 from headrace.store.loops import LogEntry
 from loop_bench import Tide
-from loop_project import rows
+from loop_project import START, rows
 
 
 class Moody:
@@ -23,6 +29,22 @@ class Moody:
     def check(self, _context: Any) -> None:
         if self.error is not None:
             raise self.error
+
+
+class Answers:
+    """A trigger that gives what it is told to give."""
+
+    def __init__(self, found: Any = None, due: Any = None) -> None:
+        self.found = found
+        self.when = due
+
+    def check(self, _context: Any) -> Any:
+        return self.found
+
+    def due(self, _since: Any) -> Any:
+        if isinstance(self.when, Exception):
+            raise self.when
+        return self.when
 
 
 def state(tide: Tide) -> list[tuple[str, bool]]:
@@ -180,3 +202,66 @@ def test_a_plugin_that_raises_or_ends_the_process_is_a_problem_as_before(tide: C
     found.triggers["ends"] = BoundedTrigger(Ends(), 5.0)  # type: ignore[arg-type]
     assert found.once() == ["problem"]
     assert "tried to end the process" in found.log()[-1].body["error"]
+
+
+def test_a_problem_whose_words_differ_at_each_look_is_told_once(tide: Callable[..., Tide]) -> None:
+    found = tide()
+    moody = found.triggers["moody"] = Moody()
+    found.once()
+    written = []
+    for number in range(4):
+        moody.error = RuntimeError(f"no, for the {number}th time")
+        written += found.once()
+    moody.error = None
+    written += found.once()
+    assert written == ["problem", "resolved"]
+    assert state(found) == [("moody", False)]
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Fired("x", {"value": np.float32(1)}), "`evidence` of what it gave is no JSON"),  # type: ignore[dict-item]
+        (Fired("x", {"value": math.nan}), "`evidence` of what it gave is no JSON"),
+        (Fired("x", {1: 2}), "`evidence` of what it gave is no JSON"),  # type: ignore[dict-item]
+        (Fired("\ud800"), "is no JSON"),
+        (Fired(7), "`why` of what it gave is int"),  # type: ignore[arg-type]
+        (Fired("x", changed=dt.datetime(2026, 1, 1)), "`changed` of what it gave is"),  # noqa: DTZ001
+        ("yes", "`check` gave str"),
+        (True, "`check` gave bool"),
+    ],
+)
+def test_what_a_plugin_gives_that_cannot_be_written_down_is_a_problem(
+    tide: Callable[..., Tide], answer: Any, said: str
+) -> None:
+    found = tide()
+    found.once()
+    found.at(2)
+    found.triggers["odd"] = BoundedTrigger(Answers(answer), 5.0)  # type: ignore[arg-type]
+    assert found.once() == ["problem"]
+    assert said in found.log()[-1].body["error"]
+    found.say("requested", reason="now")
+    assert "decided" in found.once()
+
+
+@pytest.mark.parametrize(
+    ("due", "said"),
+    [
+        (RuntimeError("oh"), "`due` raised RuntimeError: oh"),
+        (dt.datetime(2026, 1, 1), "what `due` gave is"),  # noqa: DTZ001
+        ("tomorrow", "what `due` gave is 'tomorrow'"),
+    ],
+)
+def test_a_plugin_that_cannot_say_when_it_is_due_is_a_problem(tide: Callable[..., Tide], due: Any, said: str) -> None:
+    found = tide()
+    found.once()
+    inner = Answers(due=due)
+    found.triggers["odd"] = BoundedTrigger(inner, 5.0)  # type: ignore[arg-type]
+    with Store.open(found.root) as store:
+        assert found.open(store).due() > found.clock.at
+    assert found.once() == ["problem"]
+    assert said in found.log()[-1].body["error"]
+    inner.when = START + dt.timedelta(days=1)
+    with Store.open(found.root) as store:
+        assert found.open(store).due() == inner.when.timestamp()
+    assert found.once() == ["resolved"]

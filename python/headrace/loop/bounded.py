@@ -2,17 +2,43 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import threading
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import StageTimeoutError
+from headrace.errors import HeadraceError, PluginError, StageTimeoutError
+from headrace.hooks.triggers import Fired
+from headrace.store.parts import canonical_json
 
 if TYPE_CHECKING:
-    import datetime as dt
     from collections.abc import Callable
 
-    from headrace.hooks.triggers import Fired, Trigger, TriggerContext
+    from headrace.hooks.triggers import Trigger, TriggerContext
+
+
+def recordable(found: Any) -> Fired | None:
+    """What a trigger's `check` gave, if the log can hold it. Raises `PluginError` that says what cannot be."""
+    if found is None:
+        return None
+    if not isinstance(found, Fired):
+        raise PluginError(f"`check` gave {type(found).__name__}, and may give headrace.Fired or None")
+    if not isinstance(found.why, str):
+        raise PluginError(f"`why` of what it gave is {type(found.why).__name__}, and is to be a text")
+    try:
+        canonical_json([found.why, dict(found.evidence)])
+    except Exception as error:
+        raise PluginError(f"`evidence` of what it gave is no JSON with finite numbers: {error}") from error
+    if found.changed is not None:
+        _aware(found.changed, "`changed` of what it gave")
+    return found
+
+
+def _aware(found: Any, what: str) -> dt.datetime:
+    """A time in UTC."""
+    if not isinstance(found, dt.datetime) or found.utcoffset() is None:
+        raise PluginError(f"{what} is {found!r}, and is to be a time with a time zone")
+    return found.astimezone(dt.UTC)
 
 
 @dataclass
@@ -25,22 +51,32 @@ class BoundedTrigger:
     inner: Trigger
     patience: float
     _hanging: list[threading.Thread] = field(default_factory=list)
+    _astray: PluginError | None = None
+    """What was wrong when it was last asked when it is due."""
 
     def check(self, ctx: TriggerContext) -> Fired | None:
-        """See `Trigger.check`."""
+        """See `Trigger.check`. Where nothing fired, what was wrong with `due` is raised: here it is recorded."""
         found: Fired | None = self._within(lambda: self.inner.check(ctx))
+        if found is None and self._astray is not None:
+            raise self._astray
         return found
 
     def due(self, since: dt.datetime) -> dt.datetime | None:
-        """See `Trigger`; None where it has no `due`, or does not come back."""
+        """See `Trigger`; None where it has no `due`, does not come back, or gives what is no time."""
         due = getattr(self.inner, "due", None)
         if due is None:
             return None
         try:
-            found: dt.datetime | None = self._within(lambda: due(since))
+            found = self._within(lambda: due(since))
+            when = None if found is None else _aware(found, "what `due` gave")
         except StageTimeoutError:
             return None  # `check` says it
-        return found
+        except Exception as error:  # noqa: BLE001  # a stranger's code; `check` says what it raised
+            said = error.message if isinstance(error, HeadraceError) else f"{type(error).__name__}: {error}"
+            self._astray = PluginError(said if isinstance(error, PluginError) else f"`due` raised {said}")
+            return None
+        self._astray = None
+        return when
 
     def _within(self, call: Callable[[], Any]) -> Any:
         self._hanging = [thread for thread in self._hanging if thread.is_alive()]

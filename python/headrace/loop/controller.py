@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import AliasConflictError, DataError, HeadraceError, StageTimeoutError
 from headrace.loop import state as words
+from headrace.loop.bounded import recordable
 from headrace.loop.clock import moment
 from headrace.loop.data import assemble, found_again, keep, sweep, window_start
 from headrace.loop.judging import judge
@@ -194,11 +195,10 @@ class Controller:
         return entry or self._over(self.state, LIVE_ROWS)
 
     def _problem(self, state: State, what: str, said: str, *, hung: bool = False) -> LogEntry | None:
-        """Write down once what keeps the loop from telling."""
-        key = f"{what}: {said}"
-        if key in state.problems:
+        """Write down once what keeps the loop from telling, until it is over: the words may differ at each look."""
+        if any(found.what == what for found in state.problems.values()):
             return None
-        body = {"key": key, "trigger": what, "error": said}
+        body = {"key": f"{what}: {said}", "trigger": what, "error": said}
         return self._write(words.PROBLEM, body | ({"event": "plugin_hung"} if hung else {}))
 
     def _over(self, state: State, what: str) -> LogEntry | None:
@@ -283,7 +283,7 @@ class Controller:
         failed: list[tuple[str, Exception]] = []
         for name, trigger in self.triggers.items():
             try:
-                found = trigger.check(context)
+                found = recordable(trigger.check(context))
             except Exception as error:  # noqa: BLE001  # a stranger's code; what it raised is recorded
                 failed.append((name, error))
             else:
