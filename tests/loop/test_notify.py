@@ -617,12 +617,14 @@ def test_two_plugins_of_one_name_are_a_conflict() -> None:
 
 
 def test_the_server_that_is_down_is_named_and_told_and_closed(hook: Hook, tmp_path: Path, monkeypatch: Any) -> None:
-    seen: list[str | None] = ["it does not answer: refused", "it does not answer: refused", None]
+    refused, slow = "it does not answer: refused", "it does not answer: timed out"
+    seen: list[str | None] = [refused, slow, refused, None]
     monkeypatch.setattr("headrace.project.health.ailing", lambda *_: seen[0])
     world = World(tmp_path, loop='server = "http://127.0.0.1:9"', triggers=HOOK.format(url=hook.url))
-    for _ in range(2):
+    for _ in range(3):
         look(world)
         seen.pop(0)
+    assert hook.events() == ["server_down", "promoted"]
     look(world)
     assert hook.events() == ["server_down", "promoted", "resolved"]
     with Project(world.folder) as project:

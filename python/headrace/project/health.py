@@ -63,10 +63,10 @@ class Health:
         if url is None and not problems:
             return
         why = None if url is None else ailing(url, place.model, place.registry.aliased(place.model, CHAMPION))
-        key = f"{SERVER}: {why}"
-        if why is not None and key not in problems:
+        if why is not None and not problems:
+            # Each look may find it unwell in another way, and it is the same incident.
+            key = f"{SERVER}: {why}"
             controller.say(words.PROBLEM, {"key": key, "trigger": SERVER, "error": why, "event": "server_down"})
-        for old, found in problems.items():
-            if old != key:
-                body = {"key": old, "trigger": SERVER, "error": found.said, "since": found.seq}
-                controller.say(words.RESOLVED, body)
+        for key, found in problems.items() if why is None else ():
+            body = {"key": key, "trigger": SERVER, "error": found.said, "since": found.seq}
+            controller.say(words.RESOLVED, body)
