@@ -52,6 +52,9 @@ impl Activity {
             tokio::time::sleep(every).await;
             let mut answers = self.answers.borrow_mut();
             answers.retain(|answer| answer.strong_count() > 0);
+            if !answers.is_empty() {
+                self.last.set(Instant::now());
+            }
             let stuck = answers.iter().filter_map(Weak::upgrade).any(|sent| sent.elapsed() >= patience);
             if stuck || (self.running.get() == 0 && self.last.get().elapsed() >= idle) {
                 return;

@@ -42,6 +42,11 @@ struct Told {
     time: Value,
 }
 
+/// The name of a request, a slash and the number of a row: what the store has an index of is bounded.
+const LONGEST_ID: usize = crate::identity::LONGEST + 10;
+/// Bytes of a label that is a text.
+const LONGEST_LABEL: usize = 1024;
+
 impl Told {
     /// Refused by its number, unless it is one. An id that is a number is its digits, as in a file.
     fn check(mut self, number: usize) -> Result<Self, Refusal> {
@@ -52,15 +57,18 @@ impl Told {
         if self.id.is_u64() || self.id.is_i64() {
             self.id = Value::String(self.id.to_string());
         }
-        if !self.id.as_str().is_some_and(|id| !id.is_empty() && !id.contains('\0')) {
+        if !self.id.as_str().is_some_and(|id| (1..=LONGEST_ID).contains(&id.len()) && !id.contains('\0')) {
             return wrong("id", &self.id, "the name of a request");
         }
         match &self.label {
             Value::Array(_) | Value::Object(_) => return wrong("label", &self.label, "a text, a number or a boolean"),
             Value::String(text) if text.contains('\0') => return wrong("label", &self.label, "a text without NUL"),
+            Value::String(text) if text.len() > LONGEST_LABEL => {
+                return wrong("label", &self.label, "a text of at most 1024 bytes");
+            }
             _ => {}
         }
-        if !self.row.is_null() && self.row.as_u64().is_none_or(|row| u32::try_from(row).is_err()) {
+        if !self.row.is_null() && self.row.as_u64().is_none_or(|row| i32::try_from(row).is_err()) {
             return wrong("row", &self.row, "the number of a row, counted from 0");
         }
         if !(self.time.is_null() || self.time.is_number() || self.time.is_string()) {
@@ -247,7 +255,8 @@ impl Desk {
                 return Err(Refusal::Draining);
             }
             let bytes = queue.bytes + document.len();
-            if queue.waiting.len() >= WAITING || bytes > WAITING_BYTES {
+            // A large one is taken if nothing else waits: it would never find more room than that.
+            if queue.waiting.len() >= WAITING || (bytes > WAITING_BYTES && !queue.waiting.is_empty()) {
                 return Err(Refusal::Overloaded { retry_after: 1 });
             }
             queue.numbers += 1;

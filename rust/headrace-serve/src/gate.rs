@@ -29,7 +29,8 @@ impl Gate {
         let earliest = now.checked_sub(STEP * BURST).unwrap_or(now);
         let leaves = last.map_or(earliest, |last| last.max(earliest)) + STEP;
         let leaves = leaves.min(now + limit.min(LONGEST));
-        *last = Some(leaves);
+        // One with a short limit goes before those that wait, and opens nothing for those that come after it.
+        *last = (*last).max(Some(leaves));
         leaves.saturating_duration_since(now)
     }
 

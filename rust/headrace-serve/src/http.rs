@@ -138,7 +138,10 @@ impl Service {
         let mut response = self.respond(worker, &parts, &mut body, activity).await;
         // HTTP/2 tells the client to stop. Before, one that is still sending does not read, and finds the connection closed
         // if nobody takes what it sends; but one that asked first whether it should, and was refused, sends nothing.
-        let asked_first = parts.headers.contains_key(EXPECT) && body.size_hint().lower() == said;
+        // One without a length was begun where it was too large or too slow.
+        let begun =
+            said == 0 && matches!(response.status(), StatusCode::PAYLOAD_TOO_LARGE | StatusCode::REQUEST_TIMEOUT);
+        let asked_first = parts.headers.contains_key(EXPECT) && body.size_hint().lower() == said && !begun;
         if parts.version < Version::HTTP_2 && !body.is_end_stream() && !asked_first {
             tokio::task::spawn_local(body::drain(body));
         }

@@ -12,7 +12,7 @@ use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("headrace-request-id");
 
 /// Bytes of an identity that a client gives.
-const LONGEST: usize = 256;
+pub(crate) const LONGEST: usize = 256;
 /// Headers in which clients give one, the first that is there counts.
 const GIVEN: [HeaderName; 3] =
     [REQUEST_ID, HeaderName::from_static("x-amzn-sagemaker-inference-id"), HeaderName::from_static("x-request-id")];

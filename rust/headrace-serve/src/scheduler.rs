@@ -408,7 +408,7 @@ fn alike(one: &Job, other: &Job) -> bool {
 #[derive(Debug, Clone, Copy)]
 struct Took {
     all: Duration,
-    /// Whether it was one run, and not one for each request.
+    /// Whether it was one run that gave something, and not one for each request: then it says what such a run takes.
     together: bool,
 }
 
@@ -428,10 +428,15 @@ fn compute(engine: &mut dyn Engine, batch: Vec<Job>, metrics: &Metrics) -> Took 
     Took { all: took, together }
 }
 
-/// In one run, or, where that fails, each request by itself: one that cannot be computed fails alone. And which it was.
+/// In one run, or, where that fails, each request by itself: one that cannot be computed fails alone. And
+/// whether it was one run, which went well.
 fn together(engine: &mut dyn Engine, inputs: &[&[Tensor]], rows: &[usize]) -> (Vec<Answer>, bool) {
     let answers = match inputs {
-        [one] => return (vec![run(engine, one)], true),
+        [one] => {
+            let answer = run(engine, one);
+            let counts = answer.is_ok();
+            return (vec![answer], counts);
+        }
         _ => join(inputs).and_then(|joined| run(engine, &joined).ok()).and_then(|outputs| split(&outputs, rows)),
     };
     match answers {

@@ -224,8 +224,19 @@ impl Shadows {
                 tokio::time::sleep(PAUSE).await;
             }
             self.bytes.fetch_sub(job.bytes, Ordering::Relaxed);
-            let difference = &job.shadow.metrics.shadow;
-            let given = match inputs(&job) {
+            let shadow = Arc::clone(&job.shadow);
+            let difference = &shadow.metrics.shadow;
+            // The columns of a table are many rows, and the event loop has others to answer.
+            let (read, job) = if job.inputs.table.is_some() {
+                let Ok(read) = tokio::task::spawn_blocking(move || (inputs(&job), job)).await else {
+                    difference.failed.fetch_add(1, Ordering::Relaxed);
+                    continue;
+                };
+                read
+            } else {
+                (inputs(&job), job)
+            };
+            let given = match read {
                 Ok(inputs) => job.shadow.compute(worker, inputs, limit).await,
                 Err(refusal) => Err(refusal),
             };

@@ -148,11 +148,15 @@ impl Tokens {
         let at = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let before = self.looked.load(Ordering::Relaxed);
         let due = at.saturating_sub(before) >= EVERY;
-        if !due || self.looked.compare_exchange(before, at, Ordering::Relaxed, Ordering::Relaxed).is_err() {
+        if !due {
+            return;
+        }
+        // First the lock: who comes meanwhile waits for what the file says now, and is not let in by what it said before.
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        if self.looked.compare_exchange(before, at, Ordering::Relaxed, Ordering::Relaxed).is_err() {
             return;
         }
         let found = read(&self.path);
-        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let parsed = match found {
             Ok(bytes) if known.readable && bytes == known.bytes => {
                 known.read = Instant::now();

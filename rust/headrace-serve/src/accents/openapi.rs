@@ -110,7 +110,7 @@ fn feedback(most: usize) -> Value {
         "properties": {
             "id": { "type": ["string", "integer"], "minLength": 1, "pattern": "^[^\\u0000]*$" },
             "label": { "type": ["string", "number", "boolean", "null"], "pattern": "^[^\\u0000]*$" },
-            "row": { "type": ["integer", "null"], "minimum": 0, "maximum": u32::MAX },
+            "row": { "type": ["integer", "null"], "minimum": 0, "maximum": i32::MAX },
             // In ISO 8601; one that cannot be read is refused where there is a label.
             "time": { "type": ["string", "number", "null"] },
         },
