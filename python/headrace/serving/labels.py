@@ -9,7 +9,7 @@ import threading
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import DataError, HeadraceError
+from headrace.errors import DataError
 from headrace.store.live import Label
 
 if TYPE_CHECKING:
@@ -113,6 +113,7 @@ class Keeping:
         self._logged = logged
         self._say = say
         self._failing = False
+        self._blind = False
         self._thread = threading.Thread(target=self._run, name="headrace-labels", daemon=True)
 
     def start(self) -> None:
@@ -131,7 +132,7 @@ class Keeping:
                 with self._open_store() as store:
                     for number, document in requests:
                         self._keep(store, number, document)
-            except (HeadraceError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  # whatever it is, it is said, and the next labels are taken
                 if not self._failing:
                     self._say(f"labels cannot be stored: {error}; they are refused until they can")
                 self._failing = True
@@ -167,11 +168,15 @@ class Keeping:
         # First what is not written yet: in between it may be written, but not the other way round.
         waiting = self._server.waits_for_log([(one.request_id, one.row) for one in labels])
         try:
-            return self._logged.missing([one for one, waits in zip(labels, waiting, strict=True) if not waits])
+            missing = self._logged.missing([one for one, waits in zip(labels, waiting, strict=True) if not waits])
         except DataError as error:
             # A log that cannot be read is no reason to lose labels.
-            self._say(f"{error}; nobody says which labels are for rows that are not in it")
+            if not self._blind:
+                self._say(f"{error}; nobody says which labels are for rows that are not in it")
+            self._blind = True
             return []
+        self._blind = False
+        return missing
 
 
 def told_unknown(unknown: Sequence[Label]) -> dict[str, Any]:

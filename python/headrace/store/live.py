@@ -36,8 +36,8 @@ INSERT INTO labels (request_id, row, known, position, label, source)
 VALUES (:request_id, :row, :known, :position, :label, :source) ON CONFLICT DO NOTHING
 """
 _LABELS = "SELECT * FROM labels ORDER BY request_id, row, known, position, label"
-_PER_FILE = 2**40
-"""Rows of a file, at most, so that all of one file come after all of the one before."""
+_PER_FILE = 2**31
+"""Rows of a file, at most, so that all of one file come after all of the one before; there is room for 2^32 files."""
 
 
 @dataclass(frozen=True)
