@@ -41,6 +41,9 @@ def external(path: Path, location: str, *, where: str = "initializer") -> Path:
     add = helper.make_node("Add", ["x", "w"], ["y"])
     if where == "initializer":
         return write_onnx(path, [add], *ends, initializer=[tensor])
+    if where == "sparse":
+        sparse = helper.make_sparse_tensor(tensor, numpy_helper.from_array(np.arange(2)), [2])
+        return write_onnx(path, [helper.make_node("Constant", [], ["w"], sparse_value=sparse), add], *ends)
     return write_onnx(path, [helper.make_node("Constant", [], ["w"], value=tensor), add], *ends)
 
 
@@ -72,7 +75,7 @@ def test_a_wrong_or_truncated_onnx_file(tmp_path, how):
         assert said.startswith(f"error: {path}: ") or str(path) in said
 
 
-@pytest.mark.parametrize("where", ["initializer", "constant"])
+@pytest.mark.parametrize("where", ["initializer", "constant", "sparse"])
 @pytest.mark.parametrize(
     "location", ["/etc/passwd", "../weights.bin", "a/../../weights.bin", "link.bin", "weights.bin"]
 )

@@ -205,6 +205,8 @@ def refuse_external_data(onnx_bytes: bytes) -> None:
         for node in graph.node:
             for attribute in node.attribute:
                 tensors += [attribute.t, *attribute.tensors]
+                for sparse in (attribute.sparse_tensor, *attribute.sparse_tensors):
+                    tensors += [sparse.values, sparse.indices]
                 graphs += [attribute.g, *attribute.graphs] if attribute.HasField("g") else attribute.graphs
         if any(uses_external_data(tensor) for tensor in tensors):
             raise ModelFormatError(
