@@ -521,6 +521,10 @@ def test_wrong_type_of_a_value_in_a_column_of_objects():
         hasher = FeatureHasher(**options)
         told(lambda hasher=hasher: hasher.transform(frame), "column 'city', row 2")
     told(lambda: FeatureHasher().collision_report(frame), "column 'city', row 2")
+    missing = pd.DataFrame({"city": pd.Series([1, pd.NA, "x"], dtype=object)})
+    with pytest.raises(DataError) as caught:
+        FeatureHasher().transform(missing)
+    assert caught.value.place == "column 'city', row 2"
     odd = pd.DataFrame({"city": pd.Series([object()], dtype=object)})
     told(lambda: FeatureHasher().transform(odd), "column 'city', row 0")
     surrogate = pd.DataFrame({"city": pd.Series(["a", "\ud800"], dtype=object)})

@@ -5,6 +5,7 @@ pandas keeps values of several types in one column of objects; pyarrow says that
 
 from __future__ import annotations
 
+import math
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +59,8 @@ def _is_readable(column: Any) -> bool:
 def _first_odd(values: list[Any]) -> int | None:
     first: type | None = None
     for row, value in enumerate(values):
-        if value is None or value != value:  # noqa: PLR0124  # NaN, whatever its type
-            continue
+        if value is None or (isinstance(value, float) and math.isnan(value)) or type(value).__name__ == "NAType":
+            continue  # missing, as NaN and as pandas' own, which has no truth
         first = first or type(value)
         if type(value) is not first or not _is_readable([value]):
             return row
