@@ -12,6 +12,7 @@ from typing import Any
 from headrace.builtins.report.markup import h, number
 from headrace.builtins.report.page import document, tile
 from headrace.builtins.report.sections import listing, section
+from headrace.errors import printable
 
 MISSING = "not recorded"
 # Between letters `_` means nothing, and what only counts at the beginning of a line never stands there.
@@ -76,7 +77,7 @@ def markdown(card: Mapping[str, Any]) -> str:
 
 def md(value: str) -> str:
     """Text that Markdown and HTML leave as it is, on one line."""
-    return html.escape(_MARKUP.sub(r"\\\1", " ".join(value.splitlines())), quote=False)
+    return html.escape(_MARKUP.sub(r"\\\1", " ".join(printable(value).splitlines())), quote=False)
 
 
 def _more(table: Table) -> list[str]:
