@@ -14,7 +14,7 @@ from headrace.hooks.catalog import nearest
 from headrace.hooks.triggers import make_trigger
 from headrace.loop.bounded import BoundedTrigger
 from headrace.loop.clock import SystemClock
-from headrace.loop.controller import Controller, Place, Trained
+from headrace.loop.controller import ELSEWHERE, Controller, Place, Trained
 from headrace.loop.live import FileRows, Live
 from headrace.loop.policy import columns_of, read_policy
 from headrace.pipeline import spec as specs
@@ -128,6 +128,12 @@ def triggers_of(project: Project, policy: LoopPolicy) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for name, table in policy.triggers.items():
         place = project.spec.place("loop", "triggers", name)
+        if name in ELSEWHERE:
+            raise SpecError(
+                f"a trigger cannot be called {name!r}: the loop tells of its own problems under that name",
+                place=place,
+                hint=f"Call it otherwise, and set `use`: [loop.triggers.my-{name.replace(' ', '-')}]",
+            )
         use = table.get("use", name)
         catalog = project.plugins.triggers
         if not isinstance(use, str) or use not in catalog.names():
