@@ -22,10 +22,13 @@ from headrace.builtins.notify.webhook import WebhookNotifier
 from headrace.errors import ConfigError, ServingError, SpecError
 from headrace.loop.mailbox import mailboxes
 from headrace.loop.notices import EVENTS, notices_of
+from headrace.loop.policy import LoopPolicy
 from headrace.loop.post import Post, Subscriber
+from headrace.loop.report import notifiers_of, status_of
 from headrace.project.health import Health
 from headrace.project.looping import controller_of, lease_of, once, say, status_document
 from headrace.project.notifying import post_of
+from headrace.registry import Registry
 from headrace.store import Store
 from headrace.store.loops import LogEntry
 from loop_project import World, write_spec
@@ -418,17 +421,84 @@ def test_one_that_hangs_costs_its_timeout_and_is_not_called_twice_at_once(tmp_pa
     deliver(office, post)
     assert office.errors() == ["it did not come back within 0.2 s"]
     before = threading.active_count()
-    office.clock.at += 60
-    deliver(office, post)
+    for _ in range(8):
+        assert post.due() is None
+        office.clock.at += 43_200
+        deliver(office, post)
     assert threading.active_count() == before
-    assert office.errors()[1] == "it still hangs in the notice before"
+    assert len(office.errors()) == 1  # no attempt of another notice was used up
     sink.wait.set()
     for thread in threading.enumerate():
         if thread.name == "notifier s0":
             thread.join(5)
-    office.clock.at += 43_200
     deliver(office, post)
-    assert len(set(sink.got)) == 2
+    deliver(office, post)
+    assert len(sink.got) == len(set(sink.got)) == 2
+    assert [kind for kind, _ in office.log()] == ["notifying", "not notified", "notified", "notified"]
+    found = mailboxes(office.store.loops.entries("tide"))["s0"]
+    assert (found.waiting(), found.given_up, found.last_error) == ([], 0, None)
+
+
+def test_what_comes_late_and_fails_is_sent_again(tmp_path: Path) -> None:
+    sink = Sink()
+    sink.wait, sink.error = threading.Event(), ServingError("no")
+    office = Office(tmp_path, sink, timeout=0.2)
+    post = deliver(office)
+    seq = office.happens()
+    deliver(office, post)
+    sink.wait.set()
+    for thread in threading.enumerate():
+        if thread.name == "notifier s0":
+            thread.join(5)
+    sink.error = None
+    assert post.due() == office.clock.at + 60
+    deliver(office, post)
+    assert sink.got == []
+    office.clock.at += 60
+    deliver(office, post)
+    assert sink.got == [f"tide/{seq}/paused"]
+
+
+def test_what_was_given_up_and_came_after_all_is_not_given_up(tmp_path: Path) -> None:
+    office = Office(tmp_path, Sink())
+    deliver(office)
+    said = {"notifier": "s0", "of": office.happens(), "event": "paused"}
+    office.happens("not notified", **said, attempt=6, error="no", until=None)
+    assert mailboxes(office.store.loops.entries("tide"))["s0"].given_up == 1
+    office.happens("notified", **said)
+    assert mailboxes(office.store.loops.entries("tide"))["s0"].given_up == 0
+
+
+def test_what_failed_and_is_no_longer_asked_for_keeps_nobody_awake(tmp_path: Path) -> None:
+    sink = Sink()
+    office = Office(tmp_path, sink)
+    post = deliver(office)
+    office.happens()
+    sink.error = ServingError("no")
+    deliver(office, post)
+    assert post.due() is not None
+    office.more = {"events": frozenset({"resumed"})}
+    assert deliver(office).due() is None
+    policy = LoopPolicy.model_validate({"notify": {"s0": {"use": "webhook", "events": ["resumed"]}}})
+    (told,) = notifiers_of(office.store.loops.entries("tide"), policy)
+    assert (told["waiting"], told["again_at"]) == (0, None)
+    registry = Registry(office.store, who="test")
+
+    def open_now(policy: LoopPolicy) -> list[str]:
+        found = status_of("tide", "tide", policy, office.store.loops, registry, now=office.clock.at)
+        return [one["what"] for one in found["incidents"]]
+
+    assert open_now(policy) == ["notifier s0"]
+    assert open_now(LoopPolicy.model_validate({})) == []
+
+
+@pytest.mark.parametrize("name", ["server", "live rows"])
+def test_a_trigger_that_is_called_as_the_loops_own_problems_is_refused(tmp_path: Path, name: str) -> None:
+    world = World(tmp_path, triggers=f'[loop.triggers."{name}"]\nuse = "performance"')
+    with Project(world.folder) as project, pytest.raises(SpecError, match="a trigger cannot be called") as raised:
+        controller_of(project)
+    assert "headrace.toml:" in str(raised.value.place)
+    assert "Call it otherwise" in str(raised.value.hint)
 
 
 def test_killed_between_sending_and_writing_sends_it_once_more_under_the_same_id(

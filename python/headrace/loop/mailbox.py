@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.loop.state import NOT_NOTIFIED, NOTIFIED, NOTIFYING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Collection, Iterable, Mapping
 
     from headrace.store.loops import LogEntry
 
@@ -28,9 +28,13 @@ class Mailbox:
     last_error: str | None = None
     """Why the last delivery failed; None if it did not."""
 
-    def until(self) -> float | None:
-        """When the next one is tried again; None: there is none."""
-        return min((float(body["until"]) for body in self.failed.values()), default=None)
+    def waiting(self, events: Collection[str] | None = None) -> list[Mapping[str, Any]]:
+        """What is to be tried again of these events (None: of all): nobody sends any more what is not asked for."""
+        return [body for (_, event), body in self.failed.items() if events is None or event in events]
+
+    def until(self, events: Collection[str] | None = None) -> float | None:
+        """When the next one of these events is tried again; None: there is none."""
+        return min((float(body["until"]) for body in self.waiting(events)), default=None)
 
 
 def mailboxes(entries: Iterable[LogEntry], known: dict[str, Mailbox] | None = None) -> dict[str, Mailbox]:
@@ -54,5 +58,8 @@ def _file(box: Mailbox, entry: LogEntry) -> None:
     if entry.kind == NOT_NOTIFIED and body["until"] is not None:
         box.failed[key] = body
         return
-    box.given_up += entry.kind == NOT_NOTIFIED
+    if entry.kind == NOT_NOTIFIED:
+        box.given_up += 1
+    elif key in box.done:  # given up, and taken after all
+        box.given_up -= 1
     box.done.add(key)

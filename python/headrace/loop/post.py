@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import HeadraceError, printable
-from headrace.loop.mailbox import Mailbox, mailboxes
+from headrace.loop.mailbox import Key, Mailbox, mailboxes
 from headrace.loop.notices import EVENTS, notices_of
 from headrace.loop.policy import WEEK
 from headrace.loop.state import NOT_NOTIFIED, NOTIFIED, NOTIFYING
@@ -41,6 +41,19 @@ class Subscriber:
     timeout: float = 10.0
 
 
+Answer = tuple[str | None, str | None]
+"""What went wrong, or None; and what the notifier remarked."""
+
+
+@dataclass(frozen=True)
+class _Sending:
+    """A notice that is being sent: what has become of it is in `answer` when the thread has ended."""
+
+    key: Key
+    thread: threading.Thread
+    answer: list[Answer]
+
+
 @dataclass
 class Post:
     """Delivers the news of one project's loop, while this process has its lease."""
@@ -59,7 +72,8 @@ class Post:
     _boxes: dict[str, Mailbox] = field(default_factory=dict)
     _news: list[Notice] = field(default_factory=list)
     _made: dict[str, Any] = field(default_factory=dict)
-    _hanging: dict[str, threading.Thread] = field(default_factory=dict)
+    _late: dict[str, _Sending] = field(default_factory=dict)
+    """What did not come back in time, by subscriber: it may still arrive, so nothing else is sent until it ended."""
 
     def begin(self) -> None:
         """Write down from where on subscribers are told who were not there before."""
@@ -78,13 +92,22 @@ class Post:
 
     def due(self) -> float | None:
         """When something is to be sent again, or None."""
-        boxes = [self._boxes[one.name] for one in self.subscribers if one.name in self._boxes]
-        return min((until for box in boxes if (until := box.until()) is not None), default=None)
+        found = [
+            self._boxes[one.name].until(one.events)
+            for one in self.subscribers
+            if one.name in self._boxes and not self._hangs(one)
+        ]
+        return min((until for until in found if until is not None), default=None)
+
+    def _hangs(self, subscriber: Subscriber) -> bool:
+        late = self._late.get(subscriber.name)
+        return late is not None and late.thread.is_alive()
 
     def _deliver(self, subscriber: Subscriber) -> None:
-        box = self._boxes.get(subscriber.name)
-        if box is None:
+        if subscriber.name not in self._boxes or self._hangs(subscriber):
             return
+        self._arrived(subscriber)
+        box = self._boxes[subscriber.name]
         for notice in list(self._news):
             key = (notice.of, notice.event)
             if notice.of <= box.after or notice.event not in subscriber.events or key in box.done:
@@ -102,12 +125,19 @@ class Post:
             self._write(NOT_NOTIFIED, said | {"error": error, "until": until})
             return
 
-    def _send(self, subscriber: Subscriber, notice: Notice) -> tuple[str | None, str | None]:
-        """What went wrong, or None; and what the notifier remarked. In a thread, since a stranger's code may hang."""
-        hanging = self._hanging.get(subscriber.name)
-        if hanging is not None and hanging.is_alive():
-            return "it still hangs in the notice before", None
-        answer: list[tuple[str | None, str | None]] = []
+    def _arrived(self, subscriber: Subscriber) -> None:
+        """Write down what was taken after all, though later than `timeout`: it is not sent again."""
+        late = self._late.pop(subscriber.name, None)
+        if late is None or not late.answer or late.answer[0][0] is not None:
+            return
+        of, event = late.key
+        said = {"notifier": subscriber.name, "of": of, "event": event, "remark": late.answer[0][1] or "it came late"}
+        self._write(NOTIFIED, said)
+        self._read()
+
+    def _send(self, subscriber: Subscriber, notice: Notice) -> Answer:
+        """Send it in a thread, since a stranger's code may hang."""
+        answer: list[Answer] = []
         document = notice.document(self.project, self.model)
 
         def work() -> None:
@@ -126,7 +156,7 @@ class Post:
         thread.join(subscriber.timeout)
         if answer:
             return answer[0]
-        self._hanging[subscriber.name] = thread
+        self._late[subscriber.name] = _Sending((notice.of, notice.event), thread, answer)
         return f"it did not come back within {subscriber.timeout:g} s", None
 
     def _now(self) -> float:

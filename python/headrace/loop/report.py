@@ -110,12 +110,14 @@ def notifiers_of(entries: Sequence[LogEntry], policy: LoopPolicy) -> list[dict[s
     found = []
     for name, table in sorted(policy.notify.items()):
         box = boxes.get(name, Mailbox(0))
+        asked = table.get("events")
+        events = [str(one) for one in asked] if isinstance(asked, list | tuple) else None
         found.append(
             {
                 "name": name,
                 "use": str(table.get("use", name)),
-                "waiting": len(box.failed),
-                "again_at": box.until(),
+                "waiting": len(box.waiting(events)),
+                "again_at": box.until(events),
                 "given_up": box.given_up,
                 "last_error": box.last_error,
             }
@@ -157,7 +159,7 @@ def status_of(
         "asked_for": [reason for _, reason in state.requests],
         "held": dict(state.held) if state.held else None,
         "problems": sorted(state.problems),
-        "incidents": incidents(entries, open_only=True),
+        "incidents": [one for one in incidents(entries, open_only=True) if _asked_for(one, policy)],
         "notifiers": notifiers_of(entries, policy),
         "budget": policy.budget,
         "budget_left": max(policy.budget - used, 0),
@@ -167,6 +169,12 @@ def status_of(
         "entries": len(entries),
         "last": [entry_document(entry) for entry in [e for e in entries if e.kind not in POSTAL][-last:]],
     }
+
+
+def _asked_for(incident: dict[str, Any], policy: LoopPolicy) -> bool:
+    """Whether it is not of a notifier that the policy no longer has, which nothing can close."""
+    kind, _, name = str(incident["what"]).partition(" ")
+    return kind != "notifier" or name in policy.notify
 
 
 def _doing(state: State) -> str:
