@@ -48,6 +48,8 @@ class Bench:
     passed: bool = True
     status: str = "succeeded"
     fingerprint: str = "one"
+    oldest: list[Any] = field(default_factory=list)
+    """The time of the first row that each training was given; the rows themselves are gone after it."""
 
     def base(self) -> pl.DataFrame:
         return rows(0, range(-40, 0), 40)
@@ -59,7 +61,9 @@ class Bench:
         self.trained.append(why)
         flip = False
         if data is not None:
-            last = pl.read_parquet(data).tail(100)
+            frame = pl.read_parquet(data)
+            self.oldest.append(frame["at"].min())
+            last = frame.tail(100)
             flip = bool(((last["x"] + last["y"] > 0) != last["high"]).mean() > 0.5)
         if self.status != "succeeded":
             return Trained(run="0" * 12, status=self.status, why="no")
