@@ -213,7 +213,7 @@ def test_beside_scikit_learn(benchmark, frame, kind):
     theirs, ours, ours_one = medians(
         lambda: fitted.sklearn.transform(given),
         lambda: plan.matrix(given),
-        lambda: plan._compiled.matrix(plan._prepared(given), threads=1),
+        lambda: plan._compiled.matrix(plan._prepared(given, "error")[0], threads=1),
     )
     benchmark.group = "plan beside scikit-learn"
     benchmark.extra_info.update(
