@@ -114,6 +114,8 @@ class Controller:
     lease: LoopLease | None = None
     who: str = "headrace loop"
     threads: int = 1
+    gate_groups: str | None = None
+    """The gate's `resample_by`: how the watch draws rows where `[loop.watch]` does not say."""
     told: Callable[[LogEntry], object] = field(default=lambda _entry: None)
     _state: State = field(default_factory=State)
     _quiet: tuple[Any, ...] | None = None
@@ -451,7 +453,8 @@ class Controller:
         evidence: dict[str, Any] = {"rows": frame.height}
         if frame.height >= policy.min_rows:
             registry, model = self.place.registry, self.place.model
-            found = judge(registry.get(model, new), registry.get(model, previous), frame, policy, self.transforms)
+            pair = registry.get(model, new), registry.get(model, previous)
+            found = judge(*pair, frame, policy, self.transforms, gate_groups=self.gate_groups)
             evidence = found.evidence
             if found.harm is not None:
                 body = {"cycle": cycle.number, "from": new, "to": previous, "why": found.harm, "evidence": evidence}

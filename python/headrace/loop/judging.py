@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,11 +29,19 @@ def primary(package: PackageView) -> str:
 
 
 def judge(
-    new: PackageView, old: PackageView, frame: pl.DataFrame, policy: WatchPolicy, transforms: TransformSource
+    new: PackageView,
+    old: PackageView,
+    frame: pl.DataFrame,
+    policy: WatchPolicy,
+    transforms: TransformSource,
+    *,
+    gate_groups: str | None = None,
 ) -> Judgement:
     """The new champion against the one before it and against the bound, by a paired bootstrap of the rows.
 
     `frame` are rows whose label is known. Where the version before cannot predict them, only the bound counts.
+    `gate_groups`: the gate's `resample_by`, which counts where the policy says nothing. `DataError`: the rows do not
+    have the column that the policy names.
     """
     import numpy as np
 
@@ -48,6 +57,14 @@ def judge(
     evidence: dict[str, Any] = {"metric": name, "rows": frame.height}
     if frame.height < policy.min_rows:
         return Judgement(None, evidence)
+    by = _drawn_by(frame, policy.resample_by, gate_groups)
+    units = metrics.groups(frame, by)
+    if by is not None and units is not None:
+        count = int(units.max()) + 1
+        evidence |= {"resampled_by": by, "groups": count}
+        # All of n groups lie on one side by chance once in 2^n, and the bootstrap of so few would call that sure.
+        if count < -math.log2(1 - policy.level):
+            return Judgement(None, evidence)
     values = np.asarray(truth.to_numpy())
     samples = [metrics.Scored(ours.plan.task, values, ours.scores(frame))]
     theirs = Predictor.from_package(old, transforms=transforms)
@@ -56,7 +73,7 @@ def judge(
             samples.append(metrics.Scored(ours.plan.task, values, theirs.scores(frame)))
         except DataError as error:
             evidence["before_cannot_predict"] = str(error.message)
-    resampling = metrics.Resampling(frame.height, replicates=REPLICATES, seed=[13, frame.height])
+    resampling = metrics.Resampling(frame.height, replicates=REPLICATES, seed=[13, frame.height], units=units)
     draws = metrics.replicate(samples, [name], resampling)
     level = 2 * policy.level - 1
     measured = [metrics.measure(sample, name) for sample in samples]
@@ -80,3 +97,20 @@ def judge(
                 was = f"{evidence['before']:.4g} of version {old.version.number}"
                 harm = f"{title} is {evidence['value']:.4g}, surely worse than {was} on the same rows"
     return Judgement(harm, evidence)
+
+
+def _drawn_by(frame: pl.DataFrame, asked: str | None, gate_groups: str | None) -> str | None:
+    """The column whose groups are drawn; None: single rows. Live rows need not have all the gate's columns."""
+    from headrace.errors import DataError
+
+    if asked:
+        if asked not in frame.columns:
+            raise DataError(
+                f"there is no column {asked!r} to draw groups by",
+                place="[loop.watch] resample_by",
+                hint=f"The live rows have {', '.join(frame.columns[:20])}.",
+            )
+        return asked
+    if asked is not None or gate_groups is None or gate_groups not in frame.columns:
+        return None
+    return gate_groups if frame[gate_groups].null_count() < frame.height else None

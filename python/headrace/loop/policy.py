@@ -123,6 +123,11 @@ class WatchPolicy(BaseModel):
         "same rows.",
     )
     level: float = Field(default=0.99, gt=0.5, lt=1, description="How sure.")
+    resample_by: str | None = Field(
+        default=None,
+        description="As in `gate:champion`: a column whose groups are drawn whole, as the rows of a day share its "
+        'weather. With too few groups to be that sure nothing is said. Default: what the gate has. "": single rows.',
+    )
 
 
 class LoopPolicy(BaseModel):

@@ -82,6 +82,7 @@ def controller_of(
         lease=lease,
         who=f"headrace loop of {who()}",
         threads=project.spec.threads or 1,
+        gate_groups=workshop.gate_groups,
         told=told or (lambda _entry: None),
     )
 
@@ -213,6 +214,12 @@ class ProjectWorkshop:
         """The name that models are registered under."""
         named = getattr(self._nodes["register"].config, "model", None)
         return str(named or self._project.spec.name)
+
+    @property
+    def gate_groups(self) -> str | None:
+        """The `resample_by` of the gate, if it has one."""
+        found = getattr(self._nodes["gate"].config, "resample_by", None)
+        return found if isinstance(found, str) else None
 
     def base(self) -> pl.DataFrame:
         """See `Workshop.base`."""

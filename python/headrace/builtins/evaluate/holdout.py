@@ -274,16 +274,11 @@ def inputs_by_gain(plan: FeaturePlan, model: Model) -> list[str]:
 
 
 def groups(frame: pl.DataFrame, column: str | None, notes: list[str]) -> NDArray[np.intp] | None:
-    """A code 0..G-1 for each row by the value of a column; null is a value."""
-    if column is None:
-        return None
-    import numpy as np
-
-    ranks = frame[column].rank("dense").fill_null(0).to_numpy()
-    values, codes = np.unique(ranks, return_inverse=True)
-    if len(values) < FEW_GROUPS:
-        notes.append(f"'{column}' has only {len(values)} groups: the intervals are narrower than they should be")
-    return codes.astype(np.intp)
+    """As `metrics.groups`, with a note where there are few."""
+    codes = metrics.groups(frame, column)
+    if codes is not None and int(codes.max()) + 1 < FEW_GROUPS:
+        notes.append(f"'{column}' has only {codes.max() + 1} groups: the intervals are narrower than they should be")
+    return codes
 
 
 def no_column(name: str, columns: list[str], place: str) -> errors.ConfigError:

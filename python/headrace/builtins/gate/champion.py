@@ -168,7 +168,7 @@ class ChampionGate:
                 predictor.scores(frame),
                 threshold=threshold if isinstance(threshold, float) else 0.5,
             )
-            rows = _Rows(frame, scored, model.classes, groups(frame, config.resample_by))
+            rows = _Rows(frame, scored, model.classes, metrics.groups(frame, config.resample_by))
             entry, comparison = self._against_champion(ctx, rival, rows, evaluation)
             made.append(entry)
         made += [checks.floor(evaluation, metric, worst) for metric, worst in config.floors.items()]
@@ -292,13 +292,3 @@ def known_rows(plan: FeaturePlan, frame: pl.DataFrame, *, place: str) -> tuple[p
         message = f"none of {frame.height} test rows has a known target '{plan.target}'"
         raise errors.DataError(message, place=place, hint=hint)
     return frame.filter(known), np.asarray(encoded.filter(known).to_numpy())
-
-
-def groups(frame: pl.DataFrame, column: str | None) -> NDArray[np.intp] | None:
-    """A code 0..G-1 for each row by the value of a column; null is a value."""
-    if column is None:
-        return None
-    import numpy as np
-
-    ranks = frame[column].rank("dense").fill_null(0).to_numpy()
-    return np.unique(ranks, return_inverse=True)[1].astype(np.intp)

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from headrace.compute.metrics.bootstrap import Resampling as Resampling
     from headrace.compute.metrics.bootstrap import affordable as affordable
     from headrace.compute.metrics.bootstrap import gain as gain
+    from headrace.compute.metrics.bootstrap import groups as groups
     from headrace.compute.metrics.bootstrap import percentile as percentile
     from headrace.compute.metrics.bootstrap import replicate as replicate
     from headrace.compute.metrics.formulas import Undefined as Undefined
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from headrace.compute.metrics.scored import Scored as Scored
 
 _WHERE = {
-    **dict.fromkeys(("Interval", "Resampling", "affordable", "gain", "percentile", "replicate"), "bootstrap"),
+    **dict.fromkeys(("Interval", "Resampling", "affordable", "gain", "groups", "percentile", "replicate"), "bootstrap"),
     **dict.fromkeys(("Undefined", "measure"), "formulas"),
     "Scored": "scored",
 }

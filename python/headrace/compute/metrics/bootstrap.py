@@ -23,6 +23,7 @@ from headrace.errors import ConfigError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
+    import polars as pl
     from numpy.typing import ArrayLike, NDArray
 
     Floats = NDArray[np.float64]
@@ -75,6 +76,14 @@ class Resampling:
         for _ in range(self.replicates):
             drawn = np.bincount(rng.integers(0, self.count, self.count), minlength=self.count).astype(np.float64)
             yield drawn if self.units is None else drawn[self.units]
+
+
+def groups(frame: pl.DataFrame, column: str | None) -> NDArray[np.intp] | None:
+    """The `units` of a frame's rows by the value of a column: codes 0..G-1 [rows]; null is a value. None: no column."""
+    if column is None:
+        return None
+    ranks = frame[column].rank("dense").fill_null(0).to_numpy()
+    return np.unique(ranks, return_inverse=True)[1].astype(np.intp)
 
 
 def affordable(replicates: int, rows: int, classes: int = 2) -> int:
