@@ -225,7 +225,10 @@ def test_health(plain):
     assert ask(f"{plain.url}/v1/models").json == {"models": ["late"]}
     assert ask(f"{plain.url}/v1/models/late").json == {"name": "late", "ready": True}
     assert (ask(f"{plain.url}/ping").status, ask(f"{plain.url}/ping").body) == (200, b"")
-    assert ask(f"{plain.url}/ping", method="HEAD").status == 200
+    for path in ("/ping", "/", "/v2/health/ready", "/v2/models/late", "/metrics", "/openapi.json"):
+        reply, asked = ask(plain.url + path), ask(plain.url + path, method="HEAD")
+        assert (asked.status, asked.body, asked.headers["content-type"]) == (200, b"", reply.headers["content-type"])
+        assert path in ("/ping", "/metrics") or asked.headers["content-length"] == reply.headers["content-length"]
     assert ask(f"{plain.url}/v2").json["name"] == "headrace"
 
 

@@ -91,9 +91,10 @@ def test_every_route_with_every_method_for_every_client(guarded):
                 reply = connection.getresponse()
                 body = reply.read()
                 case = (method, path, scopes, header and header[:8], reply.status, body)
-                needed = methods.get(method)
+                needed = methods.get("GET" if method == "HEAD" else method)
                 if needed is None:
-                    assert (reply.status, reply.headers["allow"] in methods) == (405, True), case
+                    allowed = {"GET": "GET, HEAD", "POST": "POST"}[next(iter(methods))]
+                    assert (reply.status, reply.headers["allow"]) == (405, allowed), case
                 elif needed == "open" or needed in scopes or "admin" in scopes:
                     # A server of files keeps no labels.
                     assert reply.status in ({404} if path == "/feedback" else {200, 400}), case
@@ -214,7 +215,7 @@ def test_the_document_says_what_a_token_must_allow(guarded, plain):
     table = declared()
     for path, item in document["paths"].items():
         for method, operation in item.items():
-            needed = table[path][method.upper()]
+            needed = table[path]["GET" if method == "head" else method.upper()]
             assert operation.get("security") == (None if needed == "open" else [{"token": [needed]}]), path
     assert "securitySchemes" not in ask(f"{plain.url}/openapi.json").json["components"]
 

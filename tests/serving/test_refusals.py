@@ -125,7 +125,10 @@ def test_routes_methods_types_and_hosts(plain):
     charset = {"Content-Type": "application/json; charset=utf-16"}
     assert ask(f"{plain.url}/invocations", {"inputs": []}, headers=charset).status == 415
     assert ask(f"{plain.url}/v2/models/late/infer", body=b"x", headers={"Content-Encoding": "br"}).status == 415
-    assert ask(f"{plain.url}/v2", headers={"Host": "evil.example"}).status == 421
+    reply = ask(f"{plain.url}/metrics", {})
+    assert (reply.status, reply.headers["allow"]) == (405, "GET, HEAD")
+    reply = ask(f"{plain.url}/v2", headers={"Host": "evil.example"})
+    assert (reply.status, "ask for localhost" in reply.json["error"]) == (421, True)
     for host in ("localhost:1", "127.0.0.1", "[::1]:9"):
         assert ask(f"{plain.url}/v2", headers={"Host": host}).status == 200
 

@@ -41,10 +41,10 @@ impl Alias {
     ) -> Option<Result<Found<'static>, (Accent, Refusal)>> {
         let alias = aliases.iter().find(|alias| alias.path == path)?;
         let entry = ENTRIES.iter().find(|entry| entry.route == alias.route)?;
-        Some(if entry.method == method {
+        Some(if entry.answers(method) {
             Ok(Found { entry, model: None, version: None })
         } else {
-            Err((entry.accent, Refusal::Method(entry.method)))
+            Err((entry.accent, Refusal::Method(entry.allowed())))
         })
     }
 }

@@ -273,7 +273,11 @@ impl Refusal {
             }
             Self::Forbidden(permission) => format!("the token does not have the scope {}", permission.name()),
             Self::Method(allowed) => format!("this route answers {allowed} only"),
-            Self::Host => "the Host header names another machine than this one".to_owned(),
+            Self::Host => {
+                "the Host header names another machine than this one: ask for localhost or an address, or let the \
+                 server have tokens, with which it answers to any name"
+                    .to_owned()
+            }
             Self::Slow => "the body did not arrive in time".to_owned(),
             Self::Overloaded { retry_after } => {
                 format!("more requests wait than the server can answer in time; try again in {retry_after} s")

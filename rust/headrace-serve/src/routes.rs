@@ -76,7 +76,7 @@ pub enum Route {
 /// A way in.
 #[derive(Debug, Clone, Copy)]
 pub struct Entry {
-    /// `GET` or `POST`.
+    /// `GET`, which `HEAD` asks for too, or `POST`.
     pub method: &'static str,
     /// `{model}` and `{version}` stand for names.
     pub path: &'static str,
@@ -86,6 +86,20 @@ pub struct Entry {
     pub accent: Accent,
     /// What it takes.
     pub permission: Permission,
+}
+
+impl Entry {
+    /// Whether it answers a method.
+    #[must_use]
+    pub fn answers(&self, method: &str) -> bool {
+        self.method == method || (self.method == "GET" && method == "HEAD")
+    }
+
+    /// The methods that it answers, as a header says it.
+    #[must_use]
+    pub fn allowed(&self) -> &'static str {
+        if self.method == "GET" { "GET, HEAD" } else { self.method }
+    }
 }
 
 const fn entry(
@@ -99,7 +113,7 @@ const fn entry(
 }
 
 /// Every way in.
-pub const ENTRIES: [Entry; 22] = {
+pub const ENTRIES: [Entry; 20] = {
     use Accent::{Inference, Mlflow};
     use Permission::{Observe, Open, Predict};
     [
@@ -124,8 +138,6 @@ pub const ENTRIES: [Entry; 22] = {
         entry("POST", "/feedback", Route::Feedback, Inference, Predict),
         entry("GET", "/openapi.json", Route::Document, Inference, Predict),
         entry("GET", "/metrics", Route::Metrics, Inference, Observe),
-        entry("HEAD", "/ping", Route::Ping, Mlflow, Open),
-        entry("HEAD", "/health", Route::Ping, Mlflow, Open),
     ]
 };
 
@@ -180,13 +192,13 @@ pub fn find<'a>(method: &str, path: &'a str) -> Result<Found<'a>, (Accent, Refus
             continue;
         }
         let Some((model, version)) = matched(entry.path, path) else { continue };
-        if entry.method == method {
+        if entry.answers(method) {
             return Ok(Found { entry, model, version });
         }
         allowed = allowed.or(Some(entry));
     }
     Err(match allowed {
-        Some(entry) => (entry.accent, Refusal::Method(entry.method)),
+        Some(entry) => (entry.accent, Refusal::Method(entry.allowed())),
         None => (Accent::Inference, Refusal::NotFound("there is no such route".to_owned())),
     })
 }
