@@ -65,7 +65,8 @@ def profile(
 ) -> None:
     """Write what the columns of DATA look like, in a few kilobytes.
 
-    DATA is a Parquet, Arrow IPC, CSV or NDJSON file, read as the project reads its own where there is a headrace.toml.
+    DATA is a Parquet, Arrow IPC, CSV or NDJSON file, read as the project reads its own where there is a headrace.toml,
+    and in batches, twice: once to choose bins, once to count on them. Memory does not grow with its rows.
     Columns in which (nearly) every value is its own name rows, and are left out unless --columns names them.
     """
     from headrace.project.drift import Options, Source, profile_file, window_of_file
@@ -169,7 +170,8 @@ def drift(
 
     REF is a data file, a profile, or a registered model (MODEL@ALIAS, MODEL@NUMBER): then what the model says of the
     rows is compared too, columns are ranked by their importance to it, and the hook on_drift is told. LIVE is a data
-    file, or counts on the bins of REF (`headrace profile --on`).
+    file, or counts on the bins of REF (`headrace profile --on`). Data files are read in batches: memory does not grow
+    with their rows.
 
     A column drifted if it surely changed by more than --delta; with too few rows to tell, it is "not enough data", and
     "visible from" says how large a change these rows would show. Exits with 0 whether or not there is drift; with

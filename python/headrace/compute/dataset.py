@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -17,7 +18,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     import polars as pl
+    import pyarrow as pa
 
+_BATCH_ROWS, _BATCH_VALUES = 200_000, 8_000_000
 FileFormat = Literal["parquet", "csv", "ndjson", "ipc"]
 
 
@@ -115,19 +118,24 @@ class Dataset:
             return reference.scan()
         return self.frame().lazy()
 
-    def batches(self, rows: int = 200_000) -> Iterator[pl.DataFrame]:
+    def batches(self, rows: int | None = None, *, columns: Sequence[str] | None = None) -> Iterator[pl.DataFrame]:
         """The same rows as `frame()`, so many at a time; one without rows if there are none.
 
-        Files of a dataset by reference are hashed, then read in batches, and looked at again at the end: an
-        `ArtifactError` says that what was given is not what was recorded.
+        `rows`: default 200,000, of wide tables fewer, so that a batch has 8 million values at most. `columns`: these
+        only; the others are not read where the format allows it. Files of a dataset by reference are hashed, then read
+        in batches, and looked at again at the end: an `ArtifactError` says that what was given is not what was
+        recorded. Held in memory are some batches, or some row groups of a Parquet file where those are larger.
         """
+        names = self.columns if columns is None else tuple(columns)
+        if rows is None:
+            rows = max(1, min(_BATCH_ROWS, _BATCH_VALUES // max(len(names), 1)))
         if self._frame is not None or self.reference is None:
-            frame = self.frame()
+            frame = self.frame().select(_named(names))
             for start in range(0, max(frame.height, 1), rows):
                 yield frame.slice(start, rows)
         else:
             files = self.reference["files"]
-            yield from _Reference(self.reference["format"], files, self.reference["options"]).batches(rows)
+            yield from _Reference(self.reference["format"], files, self.reference["options"]).batches(rows, names)
 
     def save(self, to: ArtifactWriter) -> None:
         about: dict[str, Any] = {"columns": [[k, v] for k, v in self.schema.items()], "num_rows": self.num_rows}
@@ -202,10 +210,10 @@ class _Reference:
         with self._unchanged():
             return self.scan().collect()
 
-    def batches(self, rows: int) -> Iterator[pl.DataFrame]:
-        """As `read`, so many rows at a time."""
+    def batches(self, rows: int, columns: Sequence[str]) -> Iterator[pl.DataFrame]:
+        """As `read`, so many rows at a time, and of these columns."""
         with self._unchanged():
-            scanned = self.scan()
+            scanned = self.scan().select(_named(columns))
             empty = True
             for batch in scanned.collect_batches(chunk_size=rows, maintain_order=True, engine="streaming"):
                 empty = False
@@ -225,6 +233,40 @@ class _Reference:
                     place=file.path,
                     hint="Run again when nothing writes to it any more.",
                 )
+
+
+@contextmanager
+def streamed(data: Dataset, columns: Sequence[str] | None = None) -> Iterator[Callable[[], pa.RecordBatchReader]]:
+    """A function that opens the rows of a dataset as an Arrow stream, in batches, anew at each call.
+
+    Within the block only. What reading them raises leaves the block as it was: an Arrow stream hands on no more than
+    its text.
+    """
+    import polars as pl
+    import pyarrow as pa
+
+    failed: list[Exception] = []
+    newest = pl.CompatLevel.newest()
+
+    def batches() -> Iterator[pl.DataFrame]:
+        try:
+            yield from data.batches(columns=columns)
+        except Exception as error:
+            failed.append(error)
+            raise
+
+    def opened() -> pa.RecordBatchReader:
+        read = batches()
+        first = next(read).to_arrow(compat_level=newest)
+        rest = (batch for one in read for batch in one.to_arrow(compat_level=newest).to_batches())
+        return pa.RecordBatchReader.from_batches(first.schema, chain(first.to_batches(), rest))
+
+    try:
+        yield opened
+    except Exception:
+        if failed:
+            raise failed[0] from None
+        raise
 
 
 def reference_file(path: Path) -> FileReference:
@@ -287,6 +329,13 @@ def _identity(path: Path) -> tuple[int, int, int, int]:
     except FileNotFoundError:
         return (0, 0, 0, 0)
     return (found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+
+
+def _named(columns: Sequence[str]) -> Any:
+    """Columns by their names, whatever these look like: polars takes "^a$" for a pattern."""
+    import polars as pl
+
+    return pl.selectors.by_name(*columns)
 
 
 def _texts(schema: Mapping[str, Any]) -> dict[str, str]:

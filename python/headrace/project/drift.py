@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     import polars as pl
 
+    from headrace.compute.dataset import Dataset
     from headrace.compute.drift import DriftReport
     from headrace.compute.drift.reference import Reference, Windows
     from headrace.compute.drift.windows import PeriodDrift
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
 
 
 _PROFILE, _WINDOW = b"headraceP", b"headraceW"
-_LEAST_ROWS = 50
-_MOST_REPEATED = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,21 +41,24 @@ class Source:
         with Project(self.project_dir, env=self.env) as project:
             yield project
 
-    def read(self, path: Path, expected: Mapping[str, str] | None = None) -> pl.DataFrame:
-        """The rows of a data file. `expected`: types of columns, for text, which does not say its types."""
+    def read(self, path: Path, expected: Mapping[str, str] | None = None) -> Dataset:
+        """The rows of a data file, which stay there: they are read in batches, by `_at`.
+
+        `expected`: types of columns, for text, which does not say its types.
+        """
         folder = Path(self.project_dir)
         if folder.is_file() or (folder / "headrace.toml").is_file() or self.env is not None:
             from headrace.project.reading import read_file
 
             with self.project() as project:
-                return read_file(project, path, expected=expected, stated=self.stated).frame()
+                return read_file(project, path, expected=expected, stated=self.stated, streamed=True)
         from headrace.builtins.ingest.locate import SourceFile
         from headrace.builtins.ingest.reading import Wanted, read_files
 
         if not path.is_file():
             raise DataError("there is no such file", place=str(path), hint="Name a data file or a profile.")
-        wanted = Wanted(format=self.stated, reference=False)
-        return read_files([SourceFile(path, str(path))], wanted, lambda _note: None).frame()
+        wanted = Wanted(format=self.stated, copy_limit=0)
+        return read_files([SourceFile(path, str(path))], wanted, lambda _note: None)
 
 
 @dataclass(frozen=True)
@@ -102,28 +104,39 @@ class Found:
 
 
 def profile_file(source: Source, path: Path, options: Options, say: Callable[[str], None]) -> Profile:
-    """The profile of a data file. Without `columns`, identifiers and what has no profile are left out, and said."""
+    """The profile of a data file. Without `columns`, identifiers and what has no profile are left out, and said.
+
+    The file is read in batches, twice: once to choose bins, once to count on them. Without `columns` it is read once
+    more before, its columns of texts and whole numbers only, as far as it takes to know which are identifiers. Memory
+    is bounded by the batch, not by the rows.
+    """
+    from headrace.compute.dataset import streamed
     from headrace.compute.profile import Profile
 
-    frame = source.read(path)
-    chosen = _chosen(frame, options, str(path), say)
+    data = source.read(path)
     with _at(path):
-        return Profile.fit(frame, columns=chosen, segments=options.segments)
+        chosen = _chosen(data, options, str(path), say)
+        # A column of segments need not be one that is profiled; one that is not there is for `fit` to say.
+        wanted = {*chosen, options.segments} & {*data.columns}
+        with streamed(data, [name for name in data.columns if name in wanted]) as opened:
+            return Profile.fit(opened, columns=chosen, segments=options.segments)
 
 
 def window_of_file(source: Source, path: Path, on: Path) -> Window:
-    """A data file counted on the bins of the profile in another file."""
+    """A data file, in batches, counted on the bins of the profile in another file."""
     from headrace.compute.drift.reference import Reference
 
     reference = Reference(_profile(on.read_bytes(), on))
+    data = source.read(path, _expected(reference))
     with _at(path):
-        return reference.counted(source.read(path, _expected(reference))).inputs
+        return reference.counted(_batches(reference, data, Options())).inputs
 
 
 def compare_sources(source: Source, ref: str, live: Path, options: Options, say: Callable[[str], None]) -> Found:
     """Compare `live` (a data file, a window, a profile on the same bins) with `ref` (a data file, a profile, a model).
 
-    Raises `DataError`, `ModelFormatError`, `NotFoundError`, `RegistryError`; messages name the file.
+    Data files are read in batches, so memory does not grow with their rows: the live one once, a reference twice, as by
+    `profile_file`. Raises `DataError`, `ModelFormatError`, `NotFoundError`, `RegistryError`; messages name the file.
     """
     if options.period is not None and options.time_column is None:
         raise SpecError("a period needs a column to cut the rows by", hint="Pass --time-column COLUMN.")
@@ -139,12 +152,12 @@ def compare_sources(source: Source, ref: str, live: Path, options: Options, say:
             raise DataError("counts cannot be cut by time", place=str(live), hint="Pass the data file.")
         windows = _counts(reference, live, head)
     else:
-        frame = source.read(live, _expected(reference))
+        data = source.read(live, _expected(reference))
         known = {*reference.inputs.columns, options.time_column}
-        new = [name for name in frame.columns if name not in known]
+        new = [name for name in data.columns if name not in known]
         if new and options.columns is None:
             say(f"{live}: not in the reference's profile, so not compared: {', '.join(new)}")
-        windows, periods = _counted(reference, frame, live, options)
+        windows, periods = _counted(reference, data, live, options)
     if reference.moving and options.columns is None:
         say(f"{', '.join(reference.moving)}: moves on with time, so only weekday and hour are compared")
     say(f"comparing {windows.rows:,} rows with {reference.inputs.rows:,}")
@@ -212,15 +225,23 @@ def _counts(reference: Reference, live: Path, head: bytes) -> Windows:
 
 
 def _counted(
-    reference: Reference, frame: pl.DataFrame, live: Path, options: Options
+    reference: Reference, data: Dataset, live: Path, options: Options
 ) -> tuple[Windows, Sequence[PeriodDrift]]:
     with _at(live):
+        batches = _batches(reference, data, options)
         if options.period is None or options.time_column is None:
-            return reference.counted(frame), ()
+            return reference.counted(batches), ()
         from headrace.compute.drift.windows import over_time
 
-        windows, over = over_time(reference, frame, options.time_column, options.period, **options.comparing)
+        windows, over = over_time(reference, batches, options.time_column, options.period, **options.comparing)
         return windows, over.periods
+
+
+def _batches(reference: Reference, data: Dataset, options: Options) -> Iterator[pl.DataFrame]:
+    """Of live rows, the columns that are looked at; all where a model predicts them, whose transforms read others."""
+    known = {*reference.inputs.columns, reference.inputs.segmented_by, options.time_column}
+    wanted = [name for name in data.columns if name in known]
+    return data.batches(columns=wanted if wanted and reference.predictor is None else None)
 
 
 def _profile(data: bytes, path: Path) -> Profile:
@@ -248,50 +269,37 @@ def _head(path: Path) -> bytes:
         ) from error
 
 
-def _chosen(frame: pl.DataFrame, options: Options, place: str, say: Callable[[str], None]) -> list[str]:
+def _chosen(data: Dataset, options: Options, place: str, say: Callable[[str], None]) -> list[str]:
     if options.columns is not None:
         for name in options.columns:
-            if name not in frame.columns:
+            if name not in data.columns:
                 raise DataError(
-                    f"there is no column {name!r}", place=place, hint=f"There is {', '.join(frame.columns[:20])}."
+                    f"there is no column {name!r}", place=place, hint=f"There is {', '.join(data.columns[:20])}."
                 )
         return list(options.columns)
-    chosen = []
-    for name in frame.columns:
-        reason = _unfit(frame.get_column(name))
-        if name == options.time_column:
-            reason = "it is the time"
-        if reason is None:
-            chosen.append(name)
-        else:
-            say(f"{place}: left out {name}: {reason}")
+    from headrace.project.identifiers import unfit
+
+    reasons = unfit(data)
+    if options.time_column in data.columns:
+        reasons[str(options.time_column)] = "it is the time"
+    chosen = [name for name in data.columns if name not in reasons]
+    for name in data.columns:
+        if name in reasons:
+            say(f"{place}: left out {name}: {reasons[name]}")
     if not chosen:
         raise DataError("there is no column to profile", place=place, hint="Name some: --columns a,b.")
     return chosen
 
 
-def _unfit(series: pl.Series) -> str | None:
-    """Why a column is not looked at unless somebody names it."""
-    import polars as pl
-
-    dtype = series.dtype
-    if isinstance(dtype, pl.List | pl.Array):
-        return None if dtype.inner.is_float() else f"lists of {dtype.inner} have no profile"
-    if isinstance(dtype, pl.Struct | pl.Binary | pl.Object):
-        return f"columns of the type {dtype} have no profile"
-    if not (dtype.is_integer() or isinstance(dtype, pl.String | pl.Categorical | pl.Enum)):
-        return None
-    present = series.drop_nulls()
-    if present.len() < _LEAST_ROWS or present.n_unique() < (1 - _MOST_REPEATED) * present.len():
-        return None
-    return "(nearly) every value is its own, so it names rows and says nothing about them"
-
-
 @contextmanager
 def _at(path: Path) -> Iterator[None]:
-    """Errors name the file as well."""
+    """Errors name the file as well; those of reading its rows are among them."""
+    from headrace.builtins.ingest.locate import SourceFile
+    from headrace.builtins.ingest.polars_errors import polars_errors
+
     try:
-        yield
+        with polars_errors(SourceFile(path, str(path))):
+            yield
     except DataError as error:
         if error.place is None or str(path) not in error.place:
             error.place = f"{path}, {error.place}" if error.place else str(path)

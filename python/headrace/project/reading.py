@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from headrace.project import Project
 
 _KIND, _USE = "ingest", "files"
+_HERE = ("path", "format", "partitions", "record", "copy_limit")
 _BINARY = (b"PAR1", b"ARRO", b"\xff\xff\xff\xff")
 
 
@@ -31,13 +32,15 @@ def read_file(
     *,
     expected: Mapping[str, str] | None = None,
     stated: str | None = None,
+    streamed: bool = False,
 ) -> Dataset:
     """The rows of a Parquet, Arrow IPC, CSV or NDJSON file; `stated` is its format where it does not say it itself.
 
     What the project's spec says about reading (separator, missing values, types) holds here too. A CSV or NDJSON file
     does not say its types; where those that are found differ from `expected` (column -> type, as in
     `FeaturePlan.inputs`), the file is read again with the expected ones, so that a column that happens to be empty, or
-    all digits, in a small file is what it was in training.
+    all digits, in a small file is what it was in training. With `streamed` the rows stay in the file, to be read by
+    `Dataset.batches`, but for an Arrow IPC stream's, which are held in memory.
 
     Raises `DataError` that names file, column and row.
     """
@@ -51,6 +54,8 @@ def read_file(
     config = _config(project)
     if stated:
         config["format"] = stated
+    if streamed:
+        config["copy_limit"] = 0
     data = _read(project, file, config)
     if not expected or not is_text(file):
         return data
@@ -70,7 +75,7 @@ def _config(project: Project) -> dict[str, Any]:
     for node in project.graph.nodes:
         if (node.entry.kind, node.entry.name) == (_KIND, _USE):
             said = node.config.model_dump(exclude_unset=True)
-            return {key: value for key, value in said.items() if key not in ("path", "format", "partitions", "record")}
+            return {key: value for key, value in said.items() if key not in _HERE}
     return {}
 
 
