@@ -13,7 +13,8 @@ import polars as pl
 import pytest
 
 from headrace import drift as drifts
-from headrace.builtins.trigger.drift import DriftTrigger, _windows
+from headrace.builtins.trigger.drift import DriftTrigger
+from headrace.builtins.trigger.windows import windows
 from headrace.compute.profile import Profile
 from headrace.hooks.transforms import NoTransforms
 from loop_project import START
@@ -103,7 +104,7 @@ def test_windows_count_each_row_once_and_share_the_level(block: int) -> None:
     frame = pl.DataFrame({"row": range(300)})
     seen: dict[tuple[int, int], float] = {}
     for count in range(301):
-        for rows, share in _windows(frame.head(count), count, block):
+        for rows, share in windows(frame.head(count), count, block):
             assert seen.setdefault((rows.height, rows["row"][0]), share) == share
     assert sum(seen.values()) < 1
     for length in {length for length, _ in seen}:
@@ -113,5 +114,5 @@ def test_windows_count_each_row_once_and_share_the_level(block: int) -> None:
 
 def test_windows_reach_back_no_further_than_what_is_recent() -> None:
     frame = pl.DataFrame({"row": range(100)})
-    assert [(rows.height, rows["row"][0]) for rows, _ in _windows(frame, 30, 10)] == [(20, 80), (10, 90)]
-    assert list(_windows(frame, 9, 10)) == []
+    assert [(rows.height, rows["row"][0]) for rows, _ in windows(frame, 30, 10)] == [(20, 80), (10, 90)]
+    assert list(windows(frame, 9, 10)) == []

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace import Fired, TriggerContext
 from headrace import drift as drifts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import polars as pl
-
-_SCALES = 4
+from headrace.builtins.trigger.windows import windows
 
 
 class DriftTrigger:
@@ -56,14 +49,14 @@ class DriftTrigger:
             return None
         frame = ctx.live.rows(ctx.since, ctx.now)
         recent = ctx.live.rows(max(ctx.since, ctx.now - dt.timedelta(days=config.days)), ctx.now).height
-        windows = list(_windows(frame, recent, config.min_rows))
-        if not windows:
+        found = list(windows(frame, recent, config.min_rows))
+        if not found:
             return None
         reference = drifts.Reference.of_package(
             ctx.champion, scores=config.scores, transforms=ctx.transforms, threads=ctx.threads
         )
         questions = 1 if reference.scores is None else 2
-        for rows, share in windows:
+        for rows, share in found:
             counted = reference.counted(rows, threads=ctx.threads)
             level = config.alpha * share / questions
             report = reference.compare(
@@ -72,23 +65,6 @@ class DriftTrigger:
             if len(report.drifted) >= config.least:
                 return _fired(report, rows.height, ctx.champion.version.number)
         return None
-
-
-def _windows(frame: pl.DataFrame, recent: int, block: int) -> Iterator[tuple[pl.DataFrame, float]]:
-    """The last full window of each length, the longest first, as far as all of it is recent; its share of the level.
-
-    Which windows there are, and what share each has, follows from the order of the rows alone, so nothing need be
-    remembered between looks. Of the lengths that fit, the four longest: shorter ones have next to no share by then.
-    """
-    blocks, old = frame.height // block, frame.height - recent
-    scale, found = blocks.bit_length() - 1, 0
-    while scale >= 0 and found < _SCALES:
-        length = block << scale
-        number = frame.height // length
-        if (number - 1) * length >= old:
-            yield frame.slice((number - 1) * length, length), 1 / ((scale + 1) * (scale + 2) * number * (number + 1))
-            found += 1
-        scale -= 1
 
 
 def _fired(report: drifts.DriftReport, rows: int, version: int) -> Fired:
