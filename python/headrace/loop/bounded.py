@@ -1,4 +1,4 @@
-"""A stranger's trigger, asked in a thread, so that one that hangs does not stop the loop."""
+"""What may not come back, asked in a thread, so that it does not stop the loop: triggers, and files on some mount."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ from headrace.store.parts import canonical_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
+
+    import polars as pl
 
     from headrace.hooks.triggers import Trigger, TriggerContext
+    from headrace.loop.controller import Trained, Workshop
+    from headrace.loop.live import LiveSource
+
+LIVE_ROWS, INPUT_FILES, SERVER = "live rows", "input files", "server"
+"""What a problem may be of, besides a trigger."""
+ELSEWHERE = frozenset({LIVE_ROWS, INPUT_FILES, SERVER})
 
 
 def recordable(found: Any) -> Fired | None:
@@ -42,6 +51,39 @@ def _aware(found: Any, what: str) -> dt.datetime:
 
 
 @dataclass
+class _Ask:
+    """Calls in a thread of its own; `StageTimeoutError` after `patience` seconds. While one hangs no other is made."""
+
+    what: str = "it"
+    place: str | None = None
+    hanging: list[threading.Thread] = field(default_factory=list)
+
+    def __call__(self, call: Callable[[], Any], patience: float) -> Any:
+        self.hanging = [thread for thread in self.hanging if thread.is_alive()]
+        if not self.hanging:
+            answer: list[Any] = []
+            raised: list[BaseException] = []
+
+            def work() -> None:
+                try:
+                    answer.append(call())
+                except BaseException as error:  # noqa: BLE001  # raised again in the thread that asked
+                    raised.append(error)
+
+            thread = threading.Thread(target=work, daemon=True, name=f"{self.place or 'trigger'} of the loop")
+            thread.start()
+            thread.join(patience)
+            if raised and isinstance(raised[0], Exception):
+                raise raised[0]
+            if raised:
+                raise RuntimeError(f"it tried to end the process: {type(raised[0]).__name__}") from raised[0]
+            if answer:
+                return answer[0]
+            self.hanging = [thread]
+        raise StageTimeoutError(f"{self.what} does not come back within {patience:g} s, and hangs", place=self.place)
+
+
+@dataclass
 class BoundedTrigger:
     """Answers as the trigger inside, or raises `StageTimeoutError` after `patience` seconds.
 
@@ -50,13 +92,13 @@ class BoundedTrigger:
 
     inner: Trigger
     patience: float
-    _hanging: list[threading.Thread] = field(default_factory=list)
+    _ask: _Ask = field(default_factory=_Ask)
     _astray: PluginError | None = None
     """What was wrong when it was last asked when it is due."""
 
     def check(self, ctx: TriggerContext) -> Fired | None:
         """See `Trigger.check`. Where nothing fired, what was wrong with `due` is raised: here it is recorded."""
-        found: Fired | None = self._within(lambda: self.inner.check(ctx))
+        found: Fired | None = self._ask(lambda: self.inner.check(ctx), self.patience)
         if found is None and self._astray is not None:
             raise self._astray
         return found
@@ -67,7 +109,7 @@ class BoundedTrigger:
         if due is None:
             return None
         try:
-            found = self._within(lambda: due(since))
+            found = self._ask(lambda: due(since), self.patience)
             when = None if found is None else _aware(found, "what `due` gave")
         except StageTimeoutError:
             return None  # `check` says it
@@ -78,26 +120,49 @@ class BoundedTrigger:
         self._astray = None
         return when
 
-    def _within(self, call: Callable[[], Any]) -> Any:
-        self._hanging = [thread for thread in self._hanging if thread.is_alive()]
-        if not self._hanging:
-            answer: list[Any] = []
-            raised: list[BaseException] = []
 
-            def work() -> None:
-                try:
-                    answer.append(call())
-                except BaseException as error:  # noqa: BLE001  # raised again in the thread that asked
-                    raised.append(error)
+@dataclass
+class BoundedSource:
+    """Live rows as the source inside gives them. Implements `LiveSource`.
 
-            thread = threading.Thread(target=work, daemon=True, name="trigger of the loop")
-            thread.start()
-            thread.join(self.patience)
-            if raised and isinstance(raised[0], Exception):
-                raise raised[0]
-            if raised:
-                raise RuntimeError(f"it tried to end the process: {type(raised[0]).__name__}") from raised[0]
-            if answer:
-                return answer[0]
-            self._hanging = [thread]
-        raise StageTimeoutError(f"it does not come back within {self.patience:g} s, and hangs")
+    `StageTimeoutError` with the place "live rows" after `patience` seconds: files may lie on a mount that hangs. What
+    was read by then is kept by the source, and the next look goes on from there.
+    """
+
+    inner: LiveSource
+    patience: float
+    _ask: _Ask = field(default_factory=lambda: _Ask("reading them", LIVE_ROWS))
+
+    def stamp(self) -> str:
+        """See `LiveSource.stamp`."""
+        return str(self._ask(self.inner.stamp, self.patience))
+
+    def frame(self, until: dt.datetime) -> pl.DataFrame:
+        """See `LiveSource.frame`."""
+        found: pl.DataFrame = self._ask(lambda: self.inner.frame(until), self.patience)
+        return found
+
+
+@dataclass
+class BoundedWorkshop:
+    """A workshop whose own input files are waited for no longer than `patience` seconds. Implements `Workshop`.
+
+    How long a training may take its stages say.
+    """
+
+    inner: Workshop
+    patience: float
+    _ask: _Ask = field(default_factory=lambda: _Ask("reading them", INPUT_FILES))
+
+    def base(self) -> pl.DataFrame:
+        """See `Workshop.base`."""
+        found: pl.DataFrame = self._ask(self.inner.base, self.patience)
+        return found
+
+    def inputs(self) -> str:
+        """See `Workshop.inputs`."""
+        return str(self._ask(self.inner.inputs, self.patience))
+
+    def train(self, data: Path | None, *, why: str) -> Trained:
+        """See `Workshop.train`."""
+        return self.inner.train(data, why=why)

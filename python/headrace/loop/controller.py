@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import AliasConflictError, DataError, HeadraceError, StageTimeoutError
 from headrace.loop import state as words
-from headrace.loop.bounded import recordable
+from headrace.loop.bounded import ELSEWHERE, INPUT_FILES, LIVE_ROWS, recordable
 from headrace.loop.clock import moment
 from headrace.loop.data import assemble, found_again, keep, sweep, window_start
 from headrace.loop.judging import judge
@@ -39,11 +39,6 @@ if TYPE_CHECKING:
 
 _PATIENCE = 5
 """How often the cooldown doubles at most."""
-
-
-LIVE_ROWS, SERVER = "live rows", "server"
-"""What a problem may be of, besides a trigger."""
-ELSEWHERE = frozenset({LIVE_ROWS, SERVER})
 
 
 @dataclass(frozen=True)
@@ -152,8 +147,11 @@ class Controller:
 
     def look(self) -> list[LogEntry]:
         """As `once`, but it does not even look where nothing came in since it last found nothing to do."""
-        seen = self._signature()
-        if seen == self._quiet and self.clock.now() < self.due():
+        try:
+            seen: tuple[Any, ...] | None = self._signature()
+        except (DataError, StageTimeoutError):
+            seen = None  # what is wrong the look finds too, and tells
+        if seen is not None and seen == self._quiet and self.clock.now() < self.due():
             return []
         written = self.once()
         # What it was before the look: whatever came in meanwhile has to be looked at.
@@ -188,13 +186,14 @@ class Controller:
             return None
         try:
             entry = self._next(state)
-        except DataError as error:
+        except (DataError, StageTimeoutError) as error:
             if state.phase not in ("idle", "wait", "watch"):
                 raise
             # What comes in is not in our hands: it is said, and looked at again when something else has come in.
-            said = f"{error.place}: {error.message}" if error.place else error.message
-            return self._problem(state, LIVE_ROWS, said)
-        return entry or self._over(self.state, LIVE_ROWS)
+            hung = isinstance(error, StageTimeoutError)
+            said = f"{error.place}: {error.message}" if error.place and not hung else error.message
+            return self._problem(state, INPUT_FILES if error.place == INPUT_FILES else LIVE_ROWS, said, hung=hung)
+        return entry or self._over(self.state, LIVE_ROWS) or self._over(self.state, INPUT_FILES)
 
     def _problem(self, state: State, what: str, said: str, *, hung: bool = False) -> LogEntry | None:
         """Write down once what keeps the loop from telling, until it is over: the words may differ at each look."""

@@ -136,7 +136,11 @@ class FileRows:
 
     @staticmethod
     def _looks(path: Path) -> str:
-        found = path.stat()
+        try:
+            found = path.stat()
+        except OSError as error:
+            hint = "A file that is written in place, or taken away, is looked at again."
+            raise DataError(f"it cannot be looked at: {error.strerror}", place=str(path), hint=hint) from error
         return f"{path} {found.st_size} {found.st_mtime_ns} {found.st_ino}"
 
 

@@ -22,7 +22,7 @@ _MEANINGS = {
     "rolled_back": "the version before is champion again",
     "budget_spent": "a run was due, and there is none left this week",
     "server_down": "the server of `[loop] server` does not answer, or serves another version",
-    "plugin_hung": "a trigger does not come back",
+    "plugin_hung": "a trigger, or a file that is read, does not come back",
     "problem": "something else keeps the loop from telling",
     "resolved": "a problem is over",
     "paused": "somebody stopped the loop",
@@ -99,7 +99,7 @@ def _news(entry: LogEntry, uses: Mapping[str, str]) -> list[tuple[str, str]]:
         case "problem" | "resolved":
             what = str(body.get("event", "problem"))
             event = "resolved" if entry.kind == "resolved" else what if what in EVENTS else "problem"
-            titles = {"server_down": "the server is not well", "plugin_hung": "a plugin hangs"}
+            titles = {"server_down": "the server is not well", "plugin_hung": f"{body['trigger']} hangs"}
             title = (
                 f"over: {body['trigger']}"
                 if event == "resolved"

@@ -177,7 +177,9 @@ class LoopPolicy(BaseModel):
         description="Name -> the keys of a trigger; `use` says which one, where the name does not.",
     )
     patience: Annotated[Span, Field(gt=0)] = Field(
-        default=600.0, description="How long a plugin's trigger may take to answer, as 10m; then it is said to hang."
+        default=600.0,
+        description="How long a trigger may take to answer, or live rows and the project's files to be read, as 10m; "
+        "then they are said to hang, and the loop goes on without.",
     )
     notify: dict[str, dict[str, Any]] = Field(
         default_factory=dict,

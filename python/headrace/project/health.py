@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, urlsplit
 
 from headrace.loop import state as words
-from headrace.loop.controller import SERVER
+from headrace.loop.bounded import SERVER
 from headrace.registry.names import CHAMPION
 
 if TYPE_CHECKING:

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import ConfigError, SpecError, StoreError
 from headrace.hooks.catalog import nearest
 from headrace.hooks.triggers import make_trigger
-from headrace.loop.bounded import BoundedTrigger
+from headrace.loop.bounded import ELSEWHERE, BoundedSource, BoundedTrigger, BoundedWorkshop
 from headrace.loop.clock import SystemClock
-from headrace.loop.controller import ELSEWHERE, Controller, Place, Trained
+from headrace.loop.controller import Controller, Place, Trained
 from headrace.loop.live import FileRows, Live
 from headrace.loop.policy import columns_of, read_policy
 from headrace.pipeline import spec as specs
@@ -74,9 +74,9 @@ def controller_of(
         ),
         policy=policy,
         columns=columns,
-        live=Live(source, columns) if source is not None and columns is not None else None,
+        live=None if source is None or columns is None else Live(BoundedSource(source, policy.patience), columns),
         triggers=triggers_of(project, policy),
-        workshop=workshop,
+        workshop=BoundedWorkshop(workshop, policy.patience),
         clock=clock or SystemClock(),
         transforms=project.transforms,
         lease=lease,
@@ -145,7 +145,7 @@ def triggers_of(project: Project, policy: LoopPolicy) -> dict[str, Any]:
         config = {key: value for key, value in table.items() if key != "use"}
         try:
             trigger = make_trigger(entry, catalog.load(entry), name, config, place)
-            found[name] = trigger if entry.distribution == "headrace" else BoundedTrigger(trigger, policy.patience)
+            found[name] = BoundedTrigger(trigger, policy.patience)
         except ConfigError as error:
             wrong = next((key for key in config if repr(key) in error.message), None)
             error.place = project.spec.place("loop", "triggers", name, *([wrong] if wrong else []))
