@@ -304,6 +304,23 @@ def test_segments_by_themselves(files, headrace):
     assert {line.split()[0]: line.split()[2] for line in lines[head + 1 :]} == {"north": "0", "south": "1", "east": "0"}
 
 
+def test_segments_of_each_period(files, headrace):
+    """From the third week on the rows of one shop are warmer: with --segment these weeks say so, and no other."""
+    late = (pl.col("day") >= date(2024, 3, 18)) & (pl.col("shop") == "south")  # a Monday
+    table(2).with_columns(warm=pl.col("warm") + pl.when(late).then(12.0).otherwise(0.0)).write_parquet("south.parquet")
+    asked = ("drift", "winter.parquet", "south.parquet", "--columns", "warm,count", "--time-column", "day")
+    asked = (*asked, "--period", "week")
+    done = headrace(*asked, "--segment", "shop", "--json", "--html", "page.html")
+    assert done.code == 0, done.err
+    for one in done.document["periods"]:
+        assert one["segments"].keys() == {"north", "south", "east"}
+        changed = [name for name, drifted in one["segments"].items() if drifted]
+        assert changed == ["south"] * (one["start"] >= "2024-03-18"), one["start"]
+    assert "warm where shop is south" in headrace(*asked, "--segment", "shop").out
+    assert "warm where shop is south" in (files / "page.html").read_text()
+    assert headrace(*asked, "--json").document["periods"][0]["segments"] == {}
+
+
 def test_segments_that_the_reference_has_not(files, headrace):
     headrace("profile", "winter.parquet", "-o", "winter.profile", "--columns", "warm,shop", "--segments", "shop")
     told = headrace("drift", "winter.profile", "summer.parquet", "--segment", "shop", "--json").document

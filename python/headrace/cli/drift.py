@@ -109,7 +109,7 @@ def profile(
         "settings": "delta, alpha and the others that hold for all columns",
         "about": "of a registered model: its name, version and package",
         "columns": "ranked: name, verdict, effect, importance, statistics with n's, bounds and what is detectable",
-        "periods": "start, rows, drifted, undecided and the effect of each column",
+        "periods": "start, rows, drifted, undecided, the effect of each column, and what drifted in each segment",
         "segments": "by (the column), segment (its value), rows of both, drifted, undecided and its columns",
     },
 )
@@ -237,7 +237,10 @@ def _print(found: Found) -> None:
     if found.periods:
         click.echo()
         columns = [Column("period"), Column("rows", "right"), Column("drifted", "right"), Column("which")]
-        periods = [(p.start, f"{p.rows:,}", len(p.report.drifted), ", ".join(p.report.drifted)) for p in found.periods]
+        periods = []
+        for p in found.periods:
+            which = ", ".join(p.report.drifted_somewhere())
+            periods.append((p.start, f"{p.rows:,}", len(p.report.drifted), which))
         echo_table(columns, periods)
     if report.segments:
         click.echo()
@@ -264,6 +267,7 @@ def _document(found: Found, ref: str, live: Path) -> dict[str, Any]:
             "drifted": list(one.report.drifted),
             "undecided": list(one.report.undecided),
             "effects": {column.name: column.effect.size for column in one.report},
+            "segments": {part.segment: list(part.report.drifted) for part in one.report.segments},
         }
         for one in found.periods
     ]

@@ -269,6 +269,33 @@ def test_segments_of_the_package_are_compared_by_themselves(ctx, registered, rou
     assert {c.name for one in monitor(ctx, some, columns=["n", "kind"]).drift.segments for c in one.report} == {"n"}
 
 
+def test_each_period_is_compared_within_segments_too(ctx, registered, roundtrip):
+    """Rows of one kind change in February: its period says so, January's does not; one share of false alarms each."""
+    registered(3.0, segments="kind")
+    first = rows(24 * 31, 7, start=datetime(2024, 1, 1, tzinfo=UTC))
+    second = rows(24 * 29, 8, start=datetime(2024, 2, 1, tzinfo=UTC))
+    second = second.with_columns(x=pl.col("x") + pl.when(pl.col("kind") == "b").then(2.0).otherwise(0.0))
+    live = pl.concat([second, first])
+    found = monitor(ctx, live, time_column="at", period="month")
+    january, february = found.windows.periods
+    assert [one.segment for one in january.report.segments] == [one.segment for one in february.report.segments]
+    assert january.report.drifted_segments == ()
+    assert february.report.drifted_segments == ("b",)
+    inside = {one.segment: one for one in february.report.segments}
+    assert inside["b"].rows[1] == second.filter(pl.col("kind") == "b").height
+    assert inside["b"].report.drifted == ("x",)
+    alone = monitor(ctx, second).drift.segments
+    assert [[(c.name, c.verdict, c.pvalue_adjusted) for c in one.report] for one in february.report.segments] == [
+        [(c.name, c.verdict, c.pvalue_adjusted) for c in one.report] for one in alone
+    ]
+    assert any("2024-02, kind b: x drifted" in line for line in ctx.logs)
+    assert (1, 1.0) in ctx.metrics["segments_drifted_in_period"]
+    again = roundtrip(found.windows)
+    assert [p.report.drifted_segments for p in again.periods] == [(), ("b",)]
+    off = monitor(ctx, live, time_column="at", period="month", segments=False)
+    assert [p.report.segments for p in off.windows.periods] == [(), ()]
+
+
 def test_drift_within_a_segment_alone_can_fail_the_stage(ctx, registered):
     registered(3.0, segments="kind")
     live = rows(6000, 5)

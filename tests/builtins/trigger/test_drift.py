@@ -50,8 +50,8 @@ def context(stream: Stream, rows: int) -> Any:
 def reference(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Put a reference in the place of the champion's."""
 
-    def put(frame: pl.DataFrame) -> drifts.Reference:
-        found = drifts.Reference(Profile.fit(frame))
+    def put(frame: pl.DataFrame, segments: str | None = None) -> drifts.Reference:
+        found = drifts.Reference(Profile.fit(frame, segments=segments))
         monkeypatch.setattr(drifts.Reference, "of_package", lambda *_, **__: found)
         return found
 
@@ -82,6 +82,81 @@ def test_calm_rows_looked_at_200_times_fire_no_more_often_than_alpha_says(refere
         )
     assert fired <= alpha * streams
     assert careless > 2 * alpha * streams
+
+
+def segmented(chance: np.random.Generator, count: int) -> pl.DataFrame:
+    return drawn(chance, count).with_columns(shop=pl.Series(chance.choice(["a", "b", "c"], count, p=[0.6, 0.3, 0.1])))
+
+
+def test_a_calm_year_alarms_no_more_often_with_segments(reference: Any) -> None:
+    """At a `delta` of next to nothing. Asking all rows and segments at each look, at all of alpha, is the control."""
+    streams, alpha = 12, 0.2
+    trigger = DriftTrigger(DriftTrigger.Config(delta=0.001, alpha=alpha, min_rows=100))
+    fired = careless = 0
+    for seed in range(streams):
+        chance = np.random.default_rng([11, seed])
+        known = reference(segmented(chance, 4000), segments="shop")
+        live = stream(segmented(chance, 2400))
+        looks = range(100, 2401, 100)
+        fired += any(trigger.check(context(live, rows)) for rows in looks)
+        options: dict[str, Any] = {"delta": 0.001, "alpha": alpha, "threads": 1}
+        counted = [known.counted(live.frame.head(rows)) for rows in looks]
+        careless += any(
+            known.compare(one, **options).drifted or any(s.report.drifted for s in known.by_segment(one, **options))
+            for one in counted
+        )
+    assert fired <= alpha * streams
+    assert careless > 2 * alpha * streams
+
+
+def test_a_change_of_one_segment_fires_and_is_named(reference: Any) -> None:
+    chance = np.random.default_rng(5)
+    reference(segmented(chance, 6000), segments="shop")
+    calm, later = segmented(chance, 2000), segmented(chance, 4000)
+    moved = later.with_columns(x=pl.col("x") + pl.when(pl.col("shop") == "c").then(3.0).otherwise(0.0))
+    live = stream(pl.concat([calm, moved]))
+    config = {"delta": 0.2, "least": 1}
+    trigger = DriftTrigger(DriftTrigger.Config(**config))
+    assert trigger.check(context(live, 2000)) is None
+    found = trigger.check(context(live, 6000))
+    assert found is not None
+    assert found.why == "x where shop is c drifted from what version 1 was made on"
+    assert list(found.evidence["changed_by_at_least"]) == ["x where shop is c"]
+    assert found.evidence["changed_by_at_least"]["x where shop is c"] > 0.2
+    # The segment is a tenth of the rows: all of them together have not changed by more than delta.
+    assert DriftTrigger(DriftTrigger.Config(**config, segments=False)).check(context(live, 6000)) is None
+    assert DriftTrigger(DriftTrigger.Config(delta=0.2, columns=("y",))).check(context(live, 6000)) is None
+
+
+def test_a_column_counts_once_wherever_it_drifted(reference: Any) -> None:
+    """`least` is a number of columns: one that drifted in three segments and of all rows is one."""
+    chance = np.random.default_rng(6)
+    reference(segmented(chance, 6000), segments="shop")
+    live = stream(segmented(chance, 4000).with_columns(pl.col("x") + 2.0))
+    found = DriftTrigger(DriftTrigger.Config()).check(context(live, 4000))
+    assert found is not None
+    assert set(found.evidence["changed_by_at_least"]) == {"x", *(f"x where shop is {name}" for name in "abc")}
+    assert DriftTrigger(DriftTrigger.Config(least=2)).check(context(live, 4000)) is None
+
+
+def test_the_level_is_shared_by_inputs_scores_and_segments(reference: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    chance = np.random.default_rng(6)
+    reference(segmented(chance, 500), segments="shop")
+    levels: list[tuple[str, float]] = []
+    for name in ("compare", "by_segment"):
+        made = getattr(drifts.Reference, name)
+
+        def noted(self: Any, windows: Any, *, name: str = name, made: Any = made, **options: Any) -> Any:
+            levels.append((name, options["alpha"]))
+            return made(self, windows, **options)
+
+        monkeypatch.setattr(drifts.Reference, name, noted)
+    live = stream(segmented(chance, 250))
+    DriftTrigger(DriftTrigger.Config(alpha=0.06)).check(context(live, 250))
+    assert levels == [("compare", pytest.approx(0.06 / 4 / 2)), ("by_segment", pytest.approx(0.06 / 4 / 2))]
+    levels.clear()
+    DriftTrigger(DriftTrigger.Config(alpha=0.06, segments=False)).check(context(live, 250))
+    assert levels == [("compare", pytest.approx(0.06 / 4))]
 
 
 def test_a_change_is_seen_soon_however_long_it_was_calm_before(reference: Any) -> None:

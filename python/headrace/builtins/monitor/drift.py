@@ -27,7 +27,7 @@ class DriftMonitor:
     changed by more than `delta`, at a false discovery rate of `alpha` over the columns; with too few rows to tell, the
     verdict is that, and never an alarm. Columns are ranked by the size of the change times their importance to the
     model. With a `period`, each day, week or month is compared by itself as well; and so are the rows of each segment,
-    where the package has segments (`segments` of `register:package`).
+    of all rows and of each of the last 60 periods, where the package has segments (`segments` of `register:package`).
     """
 
     class Config(BaseModel):
@@ -61,7 +61,8 @@ class DriftMonitor:
         )
         segments: bool = Field(
             default=True,
-            description="Whether the inputs are compared within each segment of the reference too, where it has any.",
+            description="Whether the inputs, of all rows and of each period, are compared within each segment of the "
+            "reference too, where it has any.",
         )
         fail_on_drift: bool = Field(
             default=False,
@@ -122,14 +123,14 @@ class DriftMonitor:
             windows = reference.counted(data.batches(), threads=ctx.threads)
             over = drifts.DriftWindows(None, (), ())
         else:
-            windows, over = drifts.over_time(reference, data.batches(), config.time_column, config.period, **options)
+            windows, over = drifts.over_time(
+                reference, data.batches(), config.time_column, config.period, segments=config.segments, **options
+            )
         report = reference.compare(windows, **options)
         if config.segments:
             report = replace(report, segments=reference.by_segment(windows, **options))
         _say(ctx, report, over, windows.rows)
-        drifted = report.drifted or tuple(
-            f"{name} where {one.by} is {one.segment}" for one in report.segments for name in one.report.drifted
-        )
+        drifted = report.drifted or tuple(report.drifted_somewhere())
         if drifted and config.fail_on_drift:
             raise errors.StageError(
                 f"{_listed(drifted)} drifted from what {name} version {package.version.number} was made on",
@@ -150,6 +151,9 @@ def _say(ctx: StageContext, report: DriftReport, over: drifts.DriftWindows, rows
     for one in over.periods:
         if one.report.drifted:
             ctx.log(f"{one.start}: {_listed(one.report.drifted)} drifted")
+        for part in one.report.segments:
+            if part.report.drifted:
+                ctx.log(f"{one.start}, {part.by} {part.segment}: {_listed(part.report.drifted)} drifted")
     for part in report.segments:
         if part.report.drifted:
             ctx.log(f"{part.by} {part.segment}: {_listed(part.report.drifted)} drifted")
@@ -159,6 +163,8 @@ def _say(ctx: StageContext, report: DriftReport, over: drifts.DriftWindows, rows
         ctx.metric("segments_drifted", len(report.drifted_segments))
     for step, one in enumerate(over.periods):
         ctx.metric("columns_drifted_in_period", len(one.report.drifted), step=step)
+        if one.report.segments:
+            ctx.metric("segments_drifted_in_period", len(one.report.drifted_segments), step=step)
 
 
 def _listed(names: tuple[str, ...]) -> str:

@@ -120,7 +120,7 @@ def _over_time(report: DriftReport, periods: Sequence[tuple[str, int, DriftRepor
             h("th", start, scope="row"),
             h("td", number(count), class_="num"),
             h("td", number(len(found.drifted)), class_="num"),
-            h("td", ", ".join(found.drifted) or DASH, class_="names"),
+            h("td", ", ".join(found.drifted_somewhere()) or DASH, class_="names"),
         )
         for start, count, found in periods
     ]

@@ -141,6 +141,14 @@ class DriftReport:
         """The segments in which some column drifted, the most frequent first."""
         return tuple(one.segment for one in self.segments if one.report.drifted)
 
+    def drifted_somewhere(self) -> dict[str, ColumnDrift]:
+        """The columns that drifted, of all rows by name, then within segments as `x where shop is south`."""
+        found = {column.name: column for column in self.columns if column.verdict == "drift"}
+        for one in self.segments:
+            inside = (column for column in one.report if column.verdict == "drift")
+            found |= {f"{column.name} where {one.by} is {one.segment}": column for column in inside}
+        return found
+
     def __getitem__(self, name: str) -> ColumnDrift:
         for column in self.columns:
             if column.name == name:

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from headrace.types import ArtifactReader, ArtifactWriter
 
 FULL = 60
-"""Of so many periods, the last ones, every statistic is kept; of those before, verdicts and effects."""
+"""Of so many periods, the last ones, every statistic is kept, and segments are compared; of those before, verdicts and
+effects of all rows."""
 _OPEN = 32
 
 
@@ -38,8 +39,8 @@ class DriftWindows:
 
     `period` is `day`, `week`, `month`, or None where there are none. `counts` are `Window.to_bytes` of the raw inputs
     and of the scores (empty without), to be read on the bins of the reference: they can be added and subtracted
-    later, without the rows. Reports of periods before the last 60 have no `statistics`, which are most of a report:
-    they can be computed again from the counts.
+    later, without the rows. Reports of periods before the last 60 have no `statistics`, which are most of a report, and
+    no `segments`; those of the last 60 have segments without `statistics`. All can be computed again from the counts.
     """
 
     type_name: ClassVar[str] = "drift-windows"
@@ -76,9 +77,14 @@ def over_time(
     frame: pl.DataFrame | Iterable[pl.DataFrame],
     column: str,
     period: Period,
+    *,
+    segments: bool = True,
     **options: Any,
 ) -> tuple[Windows, DriftWindows]:
     """All rows counted, and each period by itself. `options` are those of `Reference.compare`.
+
+    With `segments`, the inputs of each of the last 60 periods are compared within each segment of the reference too,
+    where it has any: within a period they are one question, as for all rows (`Reference.by_segment`).
 
     A frame, or its batches, with the periods in any order: memory is bounded by a batch and by what is kept of the
     periods, not by the rows. Raises `DataError` as `headrace.compute.drift.periods.by_period`.
@@ -104,6 +110,9 @@ def over_time(
         report = reference.compare(windows, **options)
         if number < len(found) - FULL:
             report = _verdicts(report)
+        elif segments:
+            inside = reference.by_segment(windows, **options)
+            report = replace(report, segments=tuple(replace(one, report=_verdicts(one.report)) for one in inside))
         periods.append(PeriodDrift(key[1], windows.rows, report))
         counts.append(_bytes(windows))
     if whole is None:
