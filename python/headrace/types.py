@@ -534,3 +534,5 @@ class AliasMove:
     gate: str | None
     run_id: str | None
     at: float
+    action: str = "move"
+    """"rollback", or "move" for any other."""

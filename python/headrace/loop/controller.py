@@ -17,6 +17,7 @@ from headrace.loop.bounded import ELSEWHERE, INPUT_FILES, LIVE_ROWS, recordable
 from headrace.loop.clock import moment
 from headrace.loop.data import assemble, found_again, keep, sweep, window_start
 from headrace.loop.judging import judge
+from headrace.loop.moves import OWN, by_others, moves_of
 from headrace.loop.policy import WEEK
 from headrace.loop.state import Cycle, State, fold
 from headrace.pipeline.spec import recorded
@@ -136,7 +137,10 @@ class Controller:
         written: list[LogEntry] = []
         if self.state.begun_at is None:
             policy = recorded({"loop": self.policy.model_dump(mode="json")})["loop"]
-            written.append(self._write(words.BEGUN, {"policy": policy}))
+            moves = moves_of(self.place.registry, self.place.model)
+            written.append(self._write(words.BEGUN, {"policy": policy, "moves": moves}))
+        others = by_others(self.place.registry, self.place.model, self.state)
+        written += [self._write(words.MOVED, moved) for moved in others]
         while (entry := self._step()) is not None:
             written.append(entry)
             # What is over is only seen by looking to the end.
@@ -178,7 +182,8 @@ class Controller:
 
     def _signature(self) -> tuple[Any, ...]:
         state = self.state
-        return (state.seq, self.live.stamp() if self.live else None, self.workshop.inputs(), self._champion_number())
+        moves = moves_of(self.place.registry, self.place.model)
+        return (state.seq, self.live.stamp() if self.live else None, self.workshop.inputs(), moves)
 
     def _step(self) -> LogEntry | None:
         state = self.state
@@ -219,6 +224,8 @@ class Controller:
                 return self._judge(cycle, state)
             case "promote" if cycle is not None:
                 return self._promote(cycle)
+            case "wait" if cycle is not None and cycle.version == self._champion_number():
+                return self._end(cycle, "promoted", f"version {cycle.version} was made champion by somebody else")
             case "wait" if cycle is not None and cycle.version in state.approved:
                 return self._begin_promotion(cycle)
             case "wait" if cycle is not None and cycle.version in state.rejected:
@@ -433,7 +440,7 @@ class Controller:
     def _promote(self, cycle: Cycle) -> LogEntry:
         wanted, expected = cycle.promoting["version"], cycle.promoting["expected"]
         version = ModelVersion(self.place.model, wanted, str(cycle.trained["package"]))
-        why = f"Loop, cycle {cycle.number}. {cycle.trained['why']}"[:1000]
+        why = f"{OWN}{cycle.number}. {cycle.trained['why']}"[:1000]
         self._still_mine()
         try:
             self.place.registry.move_alias(version, CHAMPION, expected=expected, why=why, gate=cycle.trained["gate"])
@@ -470,7 +477,7 @@ class Controller:
             if registry.store.versions.standing(model, CHAMPION)[1:2] != [good]:
                 return self._end(cycle, "conflict", f"version {good} is not what stood before version {bad}")
             self._still_mine()
-            moved = registry.rollback(model, CHAMPION, why=f"Loop, cycle {cycle.number}. {cycle.rolling_back['why']}")
+            moved = registry.rollback(model, CHAMPION, why=f"{OWN}{cycle.number}. {cycle.rolling_back['why']}")
             champion = moved.version
         if champion != good:
             return self._end(cycle, "conflict", f"the champion is version {champion}, and {good} was to be again")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from headrace.loop.clock import moment
+from headrace.loop.policy import WEEK
 from headrace.loop.report import sentence
 
 if TYPE_CHECKING:
@@ -71,7 +72,7 @@ def notices_of(entry: LogEntry, uses: Mapping[str, str]) -> list[Notice]:
     for event, subject in _news(entry, uses):
         version = entry.body.get("version", entry.body.get("to"))
         number = version if isinstance(version, int) else None
-        about = (sentence(entry), entry.who, number, entry.body)
+        about = (sentence(entry), str(entry.body.get("by", entry.who)), number, entry.body)
         found.append(Notice(event, entry.seq, entry.at, subject, *about))
     return found
 
@@ -90,6 +91,10 @@ def _news(entry: LogEntry, uses: Mapping[str, str]) -> list[tuple[str, str]]:
             found.append(("awaiting_approval", f"version {body['version']} waits for approval"))
         case "promoted":
             found.append(("promoted", f"version {body['version']} is champion"))
+        case "moved" if body["moved_at"] >= entry.at - WEEK:
+            rolled = body["action"] == "rollback"
+            said = "rolled back to version" if rolled else "promoted by hand: version"
+            found.append(("rolled_back" if rolled else "promoted", f"{said} {body['version']}"))
         case "rolled back":
             found.append(("rolled_back", f"rolled back to version {body['to']}"))
         case "ended" if body["outcome"] == "failed":

@@ -54,6 +54,10 @@ def sentence(entry: LogEntry) -> str:
             return f"from version {body['from']} to {body['to']}: {body['why']}"
         case "ended":
             return f"{body['outcome']}: {body['why']}"
+        case "moved":
+            was = f" in place of {body['previous']}" if body["previous"] is not None else ""
+            how = "rolled back" if body["action"] == "rollback" else "promoted"
+            return f"version {body['version']}{was} was {how} by {body['by']}: {body['why']}"
         case "resolved":
             return f"{body['trigger']}: {body['error']}"
         case "notifying":

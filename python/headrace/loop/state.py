@@ -19,11 +19,13 @@ HELD, PROBLEM, DECIDED, TRAINED = "held", "problem", "decided", "trained"
 WAITING, PROMOTING, PROMOTED = "waiting", "promoting", "promoted"
 ROLLING_BACK, ROLLED_BACK, ENDED = "rolling back", "rolled back", "ended"
 
+MOVED = "moved"
+"""That the champion was changed by somebody else: see `headrace.loop.moves`."""
 RESOLVED = "resolved"
 """That what a problem said is over; the body has its `key`."""
 NOTIFYING, NOTIFIED, NOT_NOTIFIED = "notifying", "notified", "not notified"
 """What became of news: see `headrace.loop.post`."""
-_ASIDE = frozenset({HELD, NOTIFYING, NOTIFIED, NOT_NOTIFIED, PROBLEM, RESOLVED})
+_ASIDE = frozenset({HELD, NOTIFYING, NOTIFIED, NOT_NOTIFIED, PROBLEM, RESOLVED, MOVED})
 """What changes nothing of what is held back."""
 
 FOLLOW_UP = "follow-up"
@@ -96,6 +98,9 @@ class State:
     """Runs in a row that came to nothing."""
     held: Mapping[str, Any] | None = None
     """The body of the last entry, where that says that nothing is done."""
+    moves: int | None = None
+    """How many moves of the champion there had been when the loop began, or one by somebody else was last written down.
+    None: nobody noted it."""
     problems: Mapping[str, Incident] = field(default_factory=dict)
     """What went wrong and is not over, by its key."""
 
@@ -115,7 +120,9 @@ def _after(state: State, entry: LogEntry) -> State:
         state = replace(state, held=None)
     match entry.kind:
         case "begun":
-            return replace(state, begun_at=entry.at)
+            return replace(state, begun_at=entry.at, moves=body.get("moves"))
+        case "moved":
+            return replace(state, moves=body["move"])
         case "requested":
             return replace(state, requests=(*state.requests, (entry.seq, str(body.get("reason", "")))))
         case "paused":

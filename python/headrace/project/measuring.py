@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import SpecError
 from headrace.hooks.catalog import nearest
 from headrace.loop.live import Live, moments
+from headrace.loop.moves import OWN
 from headrace.loop.policy import columns_of, read_policy
 from headrace.project.feedback import LOG, all_metrics, as_text, by_parts, summary
 from headrace.project.looping import ProjectWorkshop, file_rows
@@ -104,7 +105,7 @@ def _reigns(project: Project, model: str) -> list[tuple[float, int]]:
             found.append((entry.at, int(entry.body["version"])))
         elif entry.kind == "rolled back":
             found.append((entry.at, int(entry.body["to"])))
-    by_hand = [move for move in project.registry.history(model, "champion") if not move.why.startswith("Loop, cycle ")]
+    by_hand = [move for move in project.registry.history(model, "champion") if not move.why.startswith(OWN)]
     moves = [(move.at, move.version) for move in reversed(by_hand) if move.version is not None]
     if moves and (not found or moves[0][0] < found[0][0]):
         first = moves[0][1]

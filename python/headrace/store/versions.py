@@ -220,6 +220,7 @@ class Versions:
             gate=move.gate,
             run_id=move.run_id,
             at=at,
+            action=move.action,
         )
 
     def history(self, model: str, alias: str | None = None) -> list[AliasMove]:
@@ -288,4 +289,5 @@ def _alias_move(row: Any) -> AliasMove:
         gate=row.gate,
         run_id=row.run_id,
         at=row.at,
+        action=row.action,
     )
