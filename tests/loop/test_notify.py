@@ -9,6 +9,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -660,3 +661,36 @@ def test_a_real_server_is_asked_whether_it_serves_the_champion(packages: Any, tm
             assert ailing(url, "tide", None) is None
             assert "does not serve version 2 of tide, the champion" in (ailing(url, "tide", 2) or "")
         assert "does not answer" in (ailing(url, "tide", 1) or "")
+
+
+def test_of_two_looks_beside_each_other_one_tells_and_the_other_does_nothing(tmp_path: Path) -> None:
+    """`headrace loop --once` from cron may overtake the one before, whose notifier is slow: there is one lease."""
+    hook = Hook()
+    hook.status = 0  # answers when it is let go
+    world = World(tmp_path, triggers=HOOK.format(url=hook.url) + "timeout = 30\n", loop="promote = 'wait'")
+    spec = tmp_path / "headrace.toml"
+    spec.write_text(spec.read_text().replace('window = "sliding"\nlength = "60d"', ""))  # the machine's clock is ahead
+    words = [sys.executable, "-c", "from headrace.cli.main import main; main()", "loop", "--once", "--project"]
+    first = subprocess.Popen([*words, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        deadline = time.monotonic() + 60
+        while not hook.got and time.monotonic() < deadline:
+            threading.Event().wait(0.05)
+        assert hook.got, first.communicate(timeout=5)
+        second = subprocess.run([*words, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
+        assert second.returncode == 0
+        assert "another process is the loop of this project: nothing was done" in second.stderr
+        assert len(hook.got) == 1
+        hook.status = 200
+        hook.hang.set()
+        first.communicate(timeout=60)
+    finally:
+        first.kill()
+        first.wait()
+        hook.hang.set()
+        hook.close()
+    third = subprocess.run([*words, str(tmp_path)], capture_output=True, text=True, timeout=60, check=False)
+    assert third.stdout == "nothing to do\n"
+    told = [entry for entry in world.log() if entry.kind in ("notified", "not notified")]
+    assert [entry.body["event"] for entry in told][:1] == ["awaiting_approval"]
+    assert len(hook.got) == 1
