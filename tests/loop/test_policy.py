@@ -44,7 +44,33 @@ def test_lengths_and_dates(tmp_path: Path) -> None:
         ('[loop]\ncooldown = "soon"\n', "no length of time", 7, "reference"),
         ('[loop]\nwindow = "sliding"\n', "go together", 6, "reference"),
         ("[loop]\nsince = 3\n", "write a date", 7, "reference"),
-        ('[loop]\npromote = "maybe"\n', "'auto' or 'wait'", 7, "reference"),
+        (
+            '[loop]\npromote = "maybe"\n',
+            "`promote` of [loop]: it should be 'auto' or 'wait' (found 'maybe')",
+            7,
+            "reference",
+        ),
+        (
+            "[loop]\nbudget = -2\n",
+            "`budget` of [loop]: it should be greater than or equal to 0 (found -2)",
+            7,
+            "reference",
+        ),
+        (
+            '[loop]\nbudget = "two"\n',
+            "it should be a whole number, unable to parse string as an integer (found 'two')",
+            7,
+            "",
+        ),
+        ("[loop.live]\nrows = 5\n", "`rows` of [loop.live]: it should be a list (found 5)", 7, "reference"),
+        (
+            "[loop.watch]\nresample_by = 7\n",
+            "`resample_by` of [loop.watch]: it should be a text (found 7)",
+            7,
+            "reference",
+        ),
+        ("[loop.triggers]\ndrift = 3\n", "`drift` of [loop.triggers]: it should be a table (found 3)", 7, "reference"),
+        ('[loop.notify]\nops = "x"\n', "`ops` of [loop.notify]: it should be a table", 7, "reference"),
     ],
 )
 def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, words: str, line: int, hint: str) -> None:
@@ -58,7 +84,9 @@ def test_what_is_wrong_is_named_with_its_line(tmp_path: Path, text: str, words: 
 @pytest.mark.parametrize(
     ("triggers", "words", "hint"),
     [
-        ("[loop.triggers.perfomance]", "no trigger 'perfomance'", "performance"),
+        ("[loop.triggers.perfomance]", "[loop.triggers.perfomance]: there is no trigger 'perfomance'", "performance"),
+        ('[loop.triggers.nightly]\nuse = "schedule"', "key 'cron': it is needed, and missing", "plugins show"),
+        ("[loop.triggers.drift]\nalpha = 2", "key 'alpha': it should be less than 1 (found 2)", "plugins show"),
         ("[loop.triggers.drift]\ndelat = 0.2", "[loop.triggers.drift] has no key 'delat'", "delta"),
         ('[loop.triggers.nightly]\nuse = "schedule"\ncron = "x"', "no cron expression", "plugins show"),
         ("[loop.triggers.nightly]", "no trigger 'nightly'", "set `use`"),
@@ -74,3 +102,16 @@ def test_triggers_are_checked_before_anything_is_done(tmp_path: Path, triggers: 
     lines = (tmp_path / "headrace.toml").read_text().splitlines()
     number = int(str(caught.value.place).rpartition(":")[2])
     assert any(word in lines[number - 1] for word in triggers.split("\n"))
+
+
+def test_a_secret_that_stands_where_it_must_not_is_not_shown(tmp_path: Path) -> None:
+    for text in ('[loop.notify]\nops = "hunter2"\n', '[loop]\nserver = "http://me:hunter2@host"\n'):
+        with pytest.raises(SpecError) as caught:
+            policy_of(tmp_path, text)
+        assert "hunter2" not in str(caught.value)
+
+
+def test_a_single_slice_need_not_be_a_list(tmp_path: Path) -> None:
+    found = policy_of(tmp_path, '[loop.live]\nrows = "x"\nslices = "plan"\n')
+    assert found.live is not None
+    assert found.live.slices == ("plan",)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import ConfigError, PluginError
 from headrace.hooks.catalog import nearest
+from headrace.hooks.wording import wrong
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -67,6 +68,6 @@ def notifier_settings(
         raise ConfigError(
             f"[loop.notify.{name}] has no key {key!r}", place=place, hint=f"{nearest(key, model.model_fields)} {hint}"
         )
-    said = first["msg"].removeprefix("Value error, ")
+    said = wrong(first, secret=True)
     where = f", key {key!r}" if key else ""
     raise ConfigError(f"[loop.notify.{name}]{where}: {said}", place=place, hint=hint)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from headrace.errors import ConfigError, PluginError
 from headrace.hooks.catalog import nearest
+from headrace.hooks.wording import wrong
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -117,5 +118,5 @@ def make_trigger(entry: TriggerEntry, found: Any, name: str, config: Mapping[str
                 place=place,
                 hint=f"{nearest(key, model.model_fields)} {hint}",
             ) from error
-        raise ConfigError(f"[loop.triggers.{name}], key {key!r}: {first['msg']}", place=place, hint=hint) from error
+        raise ConfigError(f"[loop.triggers.{name}], key {key!r}: {wrong(first)}", place=place, hint=hint) from error
     return found(settings)

@@ -324,7 +324,8 @@ class Controller:
         lately = [at for at in state.decided if at > now - WEEK]
         if len(lately) >= policy.budget:
             free = lately[-policy.budget] + WEEK if policy.budget else None
-            return "budget", f"{len(lately)} of {policy.budget} runs within seven days are used up", free
+            again = "" if free is None else f": not before {moment(free):%Y-%m-%d %H:%M} UTC"
+            return "budget", f"{len(lately)} of {policy.budget} runs within seven days are used up{again}", free
         if self.live is not None and context.new_labels < policy.min_rows and not by_hand and context.champion:
             found = f"{context.new_labels} labelled rows came in since the last run"
             return "labels", f"{found}, and `min_rows` is {policy.min_rows}", None

@@ -13,6 +13,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from headrace.errors import SpecError
 from headrace.hooks.catalog import nearest
+from headrace.hooks.wording import wrong
 
 if TYPE_CHECKING:
     from headrace.pipeline.spec import Spec
@@ -93,7 +94,9 @@ class LivePolicy(BaseModel):
     @classmethod
     def _listed(cls, values: Any) -> Any:
         if isinstance(values, Mapping):
-            return {k: (v,) if k in ("rows", "labels") and isinstance(v, str) else v for k, v in values.items()}
+            return {
+                k: (v,) if k in ("rows", "labels", "slices") and isinstance(v, str) else v for k, v in values.items()
+            }
         return values
 
     @model_validator(mode="after")
@@ -229,7 +232,9 @@ def refused(spec: Spec, table: str, model: type[BaseModel], error: ValidationErr
     if first["type"] == "extra_forbidden":
         known = _fields(model, where[:-1])
         return SpecError(f"[{name}] has no key {where[-1]!r}", place=place, hint=nearest(where[-1], known))
-    said = first["msg"].removeprefix("Value error, ")
+    # Somebody may have written a password there; and of a whole table it is the keys that are wrong.
+    secret = bool({"notify", "server"} & set(where)) or isinstance(first["input"], Mapping)
+    said = wrong(first, secret=secret)
     what = f"`{where[-1]}` of [{name}]: " if where else f"[{table}]: "
     return SpecError(what + said, place=place, hint="docs/reference/headrace-toml.md explains each key.")
 

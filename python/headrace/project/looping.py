@@ -139,7 +139,9 @@ def triggers_of(project: Project, policy: LoopPolicy) -> dict[str, Any]:
         catalog = project.plugins.triggers
         if not isinstance(use, str) or use not in catalog.names():
             raise SpecError(
-                f"there is no trigger {use!r}", place=place, hint=nearest(str(use), catalog.names()) + " Or set `use`."
+                f"[loop.triggers.{name}]: there is no trigger {use!r}",
+                place=place,
+                hint=nearest(str(use), catalog.names()) + " Or set `use`.",
             )
         entry = catalog.entry(use)
         config = {key: value for key, value in table.items() if key != "use"}

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from headrace.errors import ConfigError, PluginError, SpecError
 from headrace.hooks.catalog import nearest
 from headrace.hooks.notifiers import check_notifier, notifier_settings
+from headrace.hooks.wording import wrong
 from headrace.loop.notices import EVENTS
 from headrace.loop.policy import Span  # noqa: TC001  # pydantic reads it
 from headrace.loop.post import Post, Subscriber
@@ -52,21 +53,22 @@ def _subscriber(project: Project, name: str, table: Mapping[str, Any]) -> Subscr
     use = table.get("use", name)
     if not isinstance(use, str) or use not in catalog.names():
         raise SpecError(
-            f"there is no notifier {use!r}", place=place, hint=nearest(str(use), catalog.names()) + " Or set `use`."
+            f"[loop.notify.{name}]: there is no notifier {use!r}",
+            place=place,
+            hint=nearest(str(use), catalog.names()) + " Or set `use`.",
         )
     try:
         common = _Common.model_validate({key: table[key] for key in ("events", "timeout") if key in table})
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        key = str(first["loc"][0])
-        said = first["msg"].removeprefix("Value error, ")
+        first = error.errors(include_url=False)[0]
+        key, said = str(first["loc"][0]), wrong(first)
         raise SpecError(
             f"`{key}` of [loop.notify.{name}]: {said}", place=spec.place("loop", "notify", name, key)
         ) from None
     for event in common.events:
         if event not in EVENTS:
             raise SpecError(
-                f"there is no event {event!r}",
+                f"`events` of [loop.notify.{name}]: there is no event {event!r}",
                 place=spec.place("loop", "notify", name, "events"),
                 hint=nearest(event, EVENTS),
             )
