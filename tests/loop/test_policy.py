@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from headrace import Project
-from headrace.errors import SpecError
+from headrace.errors import ConfigError, SpecError
 from headrace.loop.policy import read_policy
 from headrace.project.looping import controller_of
 from loop_project import World, write_spec
@@ -115,3 +115,24 @@ def test_a_single_slice_need_not_be_a_list(tmp_path: Path) -> None:
     found = policy_of(tmp_path, '[loop.live]\nrows = "x"\nslices = "plan"\n')
     assert found.live is not None
     assert found.live.slices == ("plan",)
+
+
+@pytest.mark.parametrize(
+    ("metric", "words", "hint"),
+    [
+        ("accuray", "'accuray' is not a metric of a binary model", "accuracy"),
+        ("rmse", "'rmse' is not a metric of a binary model", "log_loss"),
+    ],
+)
+def test_a_metric_that_the_watch_cannot_measure_is_refused(tmp_path: Path, metric: str, words: str, hint: str) -> None:
+    """It would let every model pass, and nobody would know."""
+    world = World(tmp_path)
+    write_spec(tmp_path, watch=f'metric = "{metric}"')
+    with pytest.raises(ConfigError) as caught, Project(world.folder) as project:
+        controller_of(project)
+    assert words in caught.value.message
+    assert hint in str(caught.value.hint)
+    lines = (tmp_path / "headrace.toml").read_text().splitlines()
+    number = int(str(caught.value.place).partition(":")[2].partition(",")[0])
+    assert lines[number - 1] == f'metric = "{metric}"'
+    assert "[loop.watch]" in str(caught.value.place)

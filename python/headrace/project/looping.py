@@ -60,6 +60,7 @@ def controller_of(
 
     policy = read_policy(project.spec)
     columns = columns_of(project.spec, policy)
+    _check_metric(project, policy)
     if source is None and policy.live is not None and columns is not None:
         source = _source(project, policy, columns)
     workshop = ProjectWorkshop(project, cancelled=cancelled)
@@ -153,6 +154,16 @@ def triggers_of(project: Project, policy: LoopPolicy) -> dict[str, Any]:
             error.place = project.spec.place("loop", "triggers", name, *([wrong] if wrong else []))
             raise
     return found
+
+
+def _check_metric(project: Project, policy: LoopPolicy) -> None:
+    """A metric that the watch cannot measure would let everything pass. `ConfigError` with the nearest name."""
+    from headrace.compute import metrics
+
+    task = project.spec.shared.get("task")
+    if policy.watch.metric is not None:
+        place = project.spec.place("loop", "watch", "metric")
+        metrics.known(policy.watch.metric, task if task in metrics.PRIMARY else None, place=f"{place}, [loop.watch]")
 
 
 def _source(project: Project, policy: LoopPolicy, columns: Columns) -> LiveSource:

@@ -14,6 +14,7 @@ import pytest
 from headrace import metrics
 from headrace.builtins.trigger.performance import PerformanceTrigger, student_quantile
 from headrace.compute.inference import Predictor
+from headrace.errors import ConfigError
 from headrace.hooks.transforms import NoTransforms
 from loop_project import START
 
@@ -93,6 +94,12 @@ def test_the_quantile_is_that_of_student(tail: float, freedom: int) -> None:
     stats = pytest.importorskip("scipy.stats")
     close = 0.01 if freedom >= 1000 else 1e-5
     assert student_quantile(tail, freedom) == pytest.approx(stats.t.isf(tail, freedom), rel=close)
+
+
+@pytest.mark.usefixtures("cheap")
+def test_a_metric_of_another_task_is_an_error_and_not_silence() -> None:
+    with pytest.raises(ConfigError, match="'brier' is not a metric of a regression model"):
+        first_alarm(year(0), 1.0, metric="brier", bound=0.1)
 
 
 def test_one_group_is_no_evidence() -> None:

@@ -87,6 +87,7 @@ class PerformanceTrigger:
         if bound is None:
             return None
         predictor = Predictor.from_package(ctx.champion, threads=ctx.threads, transforms=ctx.transforms)
+        metrics.known(name, predictor.plan.task, place="[loop.triggers] performance: metric")
         for rows, share in found:
             scored, known = _scored(predictor, rows)
             if scored is None or scored.rows < config.min_rows / 2:
