@@ -18,6 +18,7 @@ use crate::activity::Activity;
 use crate::http::Service;
 use crate::patient::Patient;
 use crate::server::Phase;
+use crate::vigil::Vigil;
 
 /// How often a quiet connection of HTTP/2 is asked whether somebody is there.
 const ASK: Duration = Duration::from_secs(30);
@@ -46,6 +47,7 @@ pub(crate) async fn connection(
     worker: usize,
     stream: std::net::TcpStream,
     permit: OwnedSemaphorePermit,
+    vigil: Vigil,
     mut phase: watch::Receiver<Phase>,
 ) {
     let Ok(stream) = TcpStream::from_std(stream) else { return };
@@ -53,9 +55,10 @@ pub(crate) async fn connection(
         begun = timeout(service.bounds.head, begins_with_preface(&stream)) => begun,
         _ = phase.wait_for(|phase| *phase != Phase::Serving) => timeout(GRACE, begins_with_preface(&stream)).await,
     };
+    let patience = service.bounds.answer;
     match second {
-        Ok(Ok(true)) => over_http2(service, worker, stream, phase).await,
-        Ok(Ok(false)) => over_http1(&service, worker, stream, phase).await,
+        Ok(Ok(true)) => over_http2(service, worker, Patient::new(stream, patience, vigil), phase).await,
+        Ok(Ok(false)) => over_http1(&service, worker, Patient::new(stream, patience, vigil), phase).await,
         // A client that has nothing to say, or has left.
         Ok(Err(_)) | Err(_) => {}
     }
@@ -78,11 +81,10 @@ async fn begins_with_preface(stream: &TcpStream) -> std::io::Result<bool> {
     Ok(false)
 }
 
-async fn over_http1(service: &Arc<Service>, worker: usize, stream: TcpStream, phase: watch::Receiver<Phase>) {
+async fn over_http1(service: &Arc<Service>, worker: usize, stream: Patient, phase: watch::Receiver<Phase>) {
     let answer = service_fn(|request| service.answer(worker, request, None));
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new()).header_read_timeout(service.bounds.head).max_headers(HEADERS).max_buf_size(BUFFER);
-    let stream = Patient::new(stream, service.bounds.answer);
     let mut serving = pin!(http.serve_connection(stream, answer));
     if told(serving.as_mut(), phase).await {
         serving.as_mut().graceful_shutdown();
@@ -90,7 +92,7 @@ async fn over_http1(service: &Arc<Service>, worker: usize, stream: TcpStream, ph
     }
 }
 
-async fn over_http2(service: Arc<Service>, worker: usize, stream: TcpStream, phase: watch::Receiver<Phase>) {
+async fn over_http2(service: Arc<Service>, worker: usize, stream: Patient, phase: watch::Receiver<Phase>) {
     let activity = Activity::new();
     let bounds = service.bounds;
     let asked = Rc::clone(&activity);
@@ -110,7 +112,7 @@ async fn over_http2(service: Arc<Service>, worker: usize, stream: TcpStream, pha
         .max_header_list_size(16 * 1024)
         .keep_alive_interval(ASK)
         .keep_alive_timeout(ALIVE);
-    let mut serving = pin!(http.serve_connection(Patient::new(stream, bounds.answer), answer));
+    let mut serving = pin!(http.serve_connection(stream, answer));
     tokio::select! {
         stopping = told(serving.as_mut(), phase) => if stopping {
             serving.as_mut().graceful_shutdown();

@@ -24,6 +24,7 @@
 //! - [`feedback`]: labels that clients send back.
 //! - [`call`]: gRPC, beside HTTP on the same port.
 //! - [`http`], [`connection`], [`server`]: connections, limits, start and end.
+//! - [`vigil`]: for whom a worker stays awake.
 //! - [`budget`], `patient`, `activity`: what all may hold together, and clients that do not read or do not ask.
 //! - [`metrics`]: what Prometheus reads.
 //! - [`error`]: everything that keeps a server from starting, and everything that a request can be told.
@@ -67,6 +68,7 @@ pub mod subject;
 pub mod tap;
 pub mod tensor;
 pub mod tokens;
+pub mod vigil;
 mod watched;
 
 pub use error::{Refusal, StartError};

@@ -1,15 +1,19 @@
-//! A stream to a client that is waited for, but not for ever: who does not read an answer is left.
+//! A stream to a client that is waited for, but not for ever: who does not read an answer is left. Who comes back at once
+//! finds the worker awake.
 
 use std::future::Future as _;
 use std::io::{self, ErrorKind};
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
+use tokio::task::yield_now;
 use tokio::time::{Sleep, sleep};
+
+use crate::vigil::Vigil;
 
 /// Bytes in a second that a client reads at least, once it made the server wait.
 pub(crate) const SLOWEST: u32 = 16 * 1024;
@@ -20,14 +24,16 @@ pub(crate) struct Patient {
     patience: Duration,
     /// Runs from the first wait until everything was written.
     waiting: Option<Pin<Box<Sleep>>>,
+    vigil: Vigil,
 }
 
 impl Patient {
-    pub(crate) fn new(stream: TcpStream, patience: Duration) -> Self {
-        Self { stream: TokioIo::new(stream), patience, waiting: None }
+    pub(crate) fn new(stream: TcpStream, patience: Duration, vigil: Vigil) -> Self {
+        Self { stream: TokioIo::new(stream), patience, waiting: None, vigil }
     }
 
     fn judged(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        self.vigil.wrote(written.is_ready());
         match written {
             Poll::Pending => {
                 let patience = self.patience;
@@ -54,7 +60,16 @@ impl Read for Patient {
         context: &mut Context<'_>,
         buffer: ReadBufCursor<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            self.vigil.read();
+        } else if self.vigil.is_on() {
+            // Whoever else is on this processor may be the client.
+            std::thread::yield_now();
+            // Polled again once the event loop has done what is due, and has looked what has arrived without waiting for it.
+            let _ = pin!(yield_now()).poll(context);
+        }
+        read
     }
 }
 

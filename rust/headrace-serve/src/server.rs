@@ -5,9 +5,10 @@ use std::io::ErrorKind;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
+use std::thread::{JoinHandle, available_parallelism};
 use std::time::Duration;
 
 use tokio::runtime::Builder;
@@ -32,6 +33,7 @@ use crate::shadow::{Job, Shadows};
 use crate::shares::Shares;
 use crate::tap::{Tap, WatchOptions, Watcher};
 use crate::tokens::Tokens;
+use crate::vigil::{Vigil, Watch};
 
 /// How long to wait when the system gives no more connections: descriptors are used up.
 const EXHAUSTED: Duration = Duration::from_millis(50);
@@ -158,6 +160,7 @@ impl Server {
         let (workers, orders): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let door = Door { listener, workers: streams, open: Arc::new(Semaphore::new(options.connections.get())) };
         let mut threads = Vec::new();
+        let watch = Watch::new(available_parallelism().map_or(1, NonZeroUsize::get));
         let server = Self {
             address,
             runtime,
@@ -181,6 +184,7 @@ impl Server {
                 phase: told.clone(),
                 answers: answering.subscribe(),
                 answering: Arc::clone(&answering),
+                watch: Arc::clone(&watch),
             };
             let started = Builder::new_current_thread().enable_all().build().and_then(|runtime| {
                 std::thread::Builder::new().name(format!("headrace-{number}")).spawn(move || {
@@ -365,6 +369,7 @@ struct Worker {
     answers: watch::Receiver<()>,
     /// Closed once no worker answers. Workers of a server that could not start all of them are not waited for.
     answering: Arc<watch::Sender<()>>,
+    watch: Arc<Watch>,
 }
 
 impl Worker {
@@ -382,12 +387,16 @@ impl Worker {
         let mut computing = JoinSet::new();
         let mut connections = JoinSet::new();
         let mut phase = self.phase.clone();
+        let company = Rc::new(());
+        let answer = |stream, permit| {
+            let vigil = Vigil::new(Arc::clone(&self.watch), Rc::clone(&company));
+            connection(Arc::clone(&self.service), number, stream, permit, vigil, self.phase.clone())
+        };
         loop {
             tokio::select! {
                 stream = incoming.recv() => {
                     let Some((stream, permit)) = stream else { break };
-                    let (service, phase) = (Arc::clone(&self.service), self.phase.clone());
-                    connections.spawn_local(connection(service, number, stream, permit, phase));
+                    connections.spawn_local(answer(stream, permit));
                 }
                 order = orders.recv() => match order {
                     Some(Order::Attach(seat, tell)) => {
@@ -420,8 +429,7 @@ impl Worker {
         };
         // What was accepted before, and not looked at yet, has asked; after the last of it the door is gone.
         while let Some((stream, permit)) = incoming.recv().await {
-            let (service, phase) = (Arc::clone(&self.service), self.phase.clone());
-            connections.spawn_local(connection(service, number, stream, permit, phase));
+            connections.spawn_local(answer(stream, permit));
         }
         let ended = async { while connections.join_next().await.is_some() {} };
         let _ = tokio::time::timeout(patience, ended).await;

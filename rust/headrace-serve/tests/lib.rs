@@ -12,3 +12,4 @@ mod shadow;
 mod shares;
 mod split;
 mod tensor;
+mod vigil;
