@@ -49,8 +49,8 @@ impl Service {
 
     async fn hold(&self, worker: usize, limit: Duration) -> Duration {
         match self.gates.get(worker) {
-            // The other half is left to be answered in.
-            Some(gate) => Gate::hold(gate, limit / 2).await,
+            // A quarter is left to be told in, or, where there is room by then, to be answered in.
+            Some(gate) => Gate::hold(gate, limit * 3 / 4).await,
             None => Duration::ZERO,
         }
     }

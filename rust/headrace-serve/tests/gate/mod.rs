@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use headrace_serve::gate::Gate;
 
 const LONG: Duration = Duration::from_mins(1);
+const TOGETHER: Duration = Duration::from_millis(16);
 
 #[test]
 fn a_few_leave_at_once_and_many_do_not() {
@@ -13,7 +14,35 @@ fn a_few_leave_at_once_and_many_do_not() {
     assert!(waits[..64].iter().all(Duration::is_zero), "{waits:?}");
     assert!(waits.is_sorted());
     // Five hundred in a second, beside those that left at once.
-    assert_eq!(waits[299], Duration::from_millis(2 * (300 - 64)));
+    let last = Duration::from_millis(2 * (300 - 64));
+    assert!(waits[299] <= last && waits[299] + TOGETHER > last, "{waits:?}");
+}
+
+#[test]
+fn those_that_waited_leave_together() {
+    let (gate, now) = (Gate::default(), Instant::now());
+    let mut moments: Vec<Duration> = (0..300).map(|_| gate.wait(now, LONG)).filter(|wait| !wait.is_zero()).collect();
+    let waited = moments.len();
+    moments.dedup();
+    // Up to eight leave before the first moment that all share.
+    assert!(moments.len() <= waited / 8 + 9, "{moments:?}");
+    assert!(moments[8..].windows(2).all(|pair| pair[1] >= pair[0] + TOGETHER), "{moments:?}");
+}
+
+#[test]
+fn even_those_that_would_have_to_wait_too_long() {
+    let (gate, mut now) = (Gate::default(), Instant::now());
+    let limit = Duration::from_millis(150);
+    let mut moments = Vec::new();
+    for _ in 0..3000 {
+        let wait = gate.wait(now, limit);
+        assert!(wait <= limit);
+        moments.push(now + wait);
+        now += Duration::from_micros(100);
+    }
+    moments.drain(..200);
+    moments.dedup();
+    assert!(moments.len() <= 300 / 16 + 2, "{}", moments.len());
 }
 
 #[test]
