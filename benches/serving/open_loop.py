@@ -1,12 +1,17 @@
 """Asks at a fixed rate, whether it is answered or not, and says how long each answer took from when it was due.
 
-    python open_loop.py HOST PORT RATE SECONDS CONNECTIONS < REQUEST
+    python open_loop.py HOST PORT RATE SECONDS CONNECTIONS [DEADLINE] < REQUEST
 
 REQUEST is one request of HTTP/1.1 as it goes over the wire. Request i is due at i / RATE; it goes out on the first
 connection that is free from then on. What it waits for one counts: a server that stops for a while is charged for what
 was due meanwhile (no coordinated omission). Prints JSON: `rate` (answers a second), `p50`, `p99`, `p999` and `max` in
-seconds, `errors`, `unanswered` (due, and not answered 5 s after the end), and `late`, the 99th percentile of how much
-later than due and possible this program sent, which says whether it kept up itself.
+seconds, `good` (answers within DEADLINE seconds), `refused` (503 and 504), `bare` (503 without Retry-After), `errors`
+(all that are no answers), `unanswered` (due, and not answered 5 s after the end), `late`, the 99th percentile of how
+much later than due and possible this program sent, which says whether it kept up itself, and `processor`, the seconds
+of one that it took.
+
+It leaves the processors to the server: one thread, one wait for whatever has arrived, and of an answer no more is read
+than its first line and its length.
 """
 
 import json
@@ -17,6 +22,7 @@ import time
 from collections import deque
 
 PATIENCE = 5.0
+REFUSED = (503, 504)
 
 
 class Connection:
@@ -26,37 +32,38 @@ class Connection:
         self.due = 0.0
         self.read = b""
 
-    def fileno(self) -> int:
-        return self.socket.fileno()
-
-    def answer(self) -> int | None:
-        """The status, once the answer is whole."""
-        self.read += self.socket.recv(65_536)
-        head, found, body = self.read.partition(b"\r\n\r\n")
-        if not found:
-            if not self.read:
-                raise ConnectionError("closed")
-            return None
-        lines = head.lower().split(b"\r\n")
-        fields = dict(line.split(b":", 1) for line in lines[1:])
-        if b"content-length" in fields:
-            whole = len(body) >= int(fields[b"content-length"])
+    def answer(self) -> bytes | None:
+        """All of it, once it is whole."""
+        piece = self.socket.recv(65_536)
+        if not piece:
+            raise ConnectionError("closed")
+        read = self.read + piece if self.read else piece
+        end = read.find(b"\r\n\r\n")
+        head = read[: max(end, 0)].lower()
+        at = head.find(b"\r\ncontent-length:")
+        if end < 0:
+            whole = False
+        elif at < 0:
+            whole = read.endswith(b"0\r\n\r\n")
         else:
-            whole = body.endswith(b"0\r\n\r\n")
-        if not whole:
-            return None
-        self.read = b""
-        return int(lines[0].split()[1])
+            whole = len(read) >= end + 4 + int(head[at + 17 :].split(b"\r\n", 1)[0])
+        self.read = b"" if whole else read
+        return read if whole else None
 
 
 def main() -> None:
     host, port, rate, seconds, count = sys.argv[1], int(sys.argv[2]), *map(float, sys.argv[3:6])
+    deadline = float(sys.argv[6]) if len(sys.argv) > 6 else float("inf")
     request = sys.stdin.buffer.read()
     free = deque(Connection(host, port) for _ in range(int(count)))
-    busy: set[Connection] = set()
-    total, sent, errors = int(rate * seconds), 0, 0
+    by_number = {connection.socket.fileno(): connection for connection in free}
+    arrived = select.epoll()
+    for number in by_number:
+        arrived.register(number, select.EPOLLIN)
+    total, sent, errors, refused, bare = int(rate * seconds), 0, 0, 0, 0
     took: list[float] = []
     late: list[float] = []
+    began = time.process_time()
     start = time.perf_counter() + 0.1
     could = start
     while len(took) + errors < total:
@@ -67,20 +74,21 @@ def main() -> None:
             connection = free.popleft()
             connection.due = start + sent / rate
             connection.socket.sendall(request)
-            busy.add(connection)
             sent += 1
             late.append(time.perf_counter() - max(connection.due, could))
         next_due = start + sent / rate if free and sent < total else now + 0.1
-        ready, _, _ = select.select(list(busy), [], [], max(0.0, next_due - time.perf_counter()))
-        for connection in ready:
-            status = connection.answer()
-            if status is None:
+        for number, _ in arrived.poll(max(0.0, next_due - time.perf_counter())):
+            connection = by_number[number]
+            answer = connection.answer()
+            if answer is None:
                 continue
-            took.append(time.perf_counter() - connection.due)
-            errors += status != 200
-            if status != 200:
-                took.pop()
-            busy.discard(connection)
+            status = int(answer[9:12])
+            if status == 200:
+                took.append(time.perf_counter() - connection.due)
+            else:
+                errors += 1
+                refused += status in REFUSED
+                bare += status == 503 and b"\r\nretry-after:" not in answer.lower()
             if not free:
                 could = time.perf_counter()
             free.append(connection)
@@ -97,9 +105,13 @@ def main() -> None:
         "p99": quantile(took, 0.99),
         "p999": quantile(took, 0.999),
         "max": quantile(took, 1.0),
+        "good": sum(one <= deadline for one in took),
+        "refused": refused,
+        "bare": bare,
         "errors": errors,
         "unanswered": total - len(took) - errors,
         "late": quantile(late, 0.99),
+        "processor": time.process_time() - began,
     }
     print(json.dumps(document))
 
