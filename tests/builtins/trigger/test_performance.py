@@ -97,6 +97,29 @@ def test_the_quantile_is_that_of_student(tail: float, freedom: int) -> None:
 
 
 @pytest.mark.usefixtures("cheap")
+def test_a_run_after_the_change_does_not_hide_since_when_it_is() -> None:
+    """A schedule trains each week: all rows since the last run are of the world as it is, and show no rise."""
+    frame = year(3, np.where(np.arange(DAYS * A_DAY) < 100 * A_DAY, 1.0, 3.0))
+    live = SimpleNamespace(
+        time_column="at",
+        target="error",
+        rows=lambda start, end: frame.filter(pl.col("at").is_between(start, end, closed="right")),
+    )
+    context: Any = SimpleNamespace(
+        now=START + dt.timedelta(days=117),
+        since=START + dt.timedelta(days=105),
+        champion=champion(1.0),
+        live=live,
+        transforms=NoTransforms(),
+        threads=1,
+    )
+    found = PerformanceTrigger(PerformanceTrigger.Config()).check(context)
+    assert found is not None
+    assert found.changed is not None
+    assert abs(found.changed - (START + dt.timedelta(days=100))) <= dt.timedelta(days=1)
+
+
+@pytest.mark.usefixtures("cheap")
 def test_a_metric_of_another_task_is_an_error_and_not_silence() -> None:
     with pytest.raises(ConfigError, match="'brier' is not a metric of a regression model"):
         first_alarm(year(0), 1.0, metric="brier", bound=0.1)

@@ -102,7 +102,9 @@ class PerformanceTrigger:
             why = f"{title} of version {ctx.champion.version.number} is {value:.4g} on {scored.rows:,} labelled rows"
             evidence: dict[str, str | float] = {"metric": name, "value": float(value), "bound": bound}
             evidence |= {"rows": scored.rows, "low": interval.low, "high": interval.high}
-            changed = None if config.resample_by else _changed(ctx.live.time_column, predictor, frame.tail(recent))
+            # A run in between does not make the world another one: what came before it tells since when it is.
+            before = _labelled(ctx.live.rows(ctx.now - dt.timedelta(days=config.days), ctx.now), ctx.live.target)
+            changed = None if config.resample_by else _changed(ctx.live.time_column, predictor, before)
             return Fired(f"{why}; {bound:.4g} is the bound", evidence, lasting=True, changed=changed)
         return None
 
