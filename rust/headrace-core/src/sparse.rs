@@ -43,12 +43,13 @@ impl<T> Csr<T> {
         let _ = self.indptr.try_reserve(rows);
     }
 
-    /// Makes room, now and then, for `more` rows as long as those before: a vector that grows by itself touches, copies
+    /// Makes room, now and then, for `more` rows as long as those that there are; `before` of them were there when this
+    /// was last asked: a vector that grows by itself touches, copies
     /// and gives back about twice the memory, which takes as long as it takes to fill it. What nothing is written to
     /// costs nothing; [`Csr::shrink`] gives it back.
-    pub fn foresee(&mut self, more: usize) {
+    pub fn foresee(&mut self, before: usize, more: usize) {
         let (rows, values) = (self.rows(), self.data.len());
-        if rows < SAMPLE || !rows.is_power_of_two() {
+        if rows < SAMPLE || rows.ilog2() == before.max(1).ilog2() {
             return;
         }
         // A quarter for luck; a first row that is longer than all others together must not ask for the moon.
@@ -174,7 +175,7 @@ mod tests {
             let entries = vec![(7, 1.0); row % 3];
             foreseen.push_row(&mut entries.clone()).unwrap();
             grown.push_row(&mut entries.clone()).unwrap();
-            foreseen.foresee(999 - row);
+            foreseen.foresee(row, 999 - row);
             if row == SAMPLE {
                 assert!(foreseen.data.capacity() >= 600 && foreseen.indices.capacity() >= 600);
             }

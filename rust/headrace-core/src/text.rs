@@ -17,10 +17,12 @@
 //! # Ok(()) }
 //! ```
 
+mod batch;
 mod blocks;
 mod column;
 mod count;
 mod grams;
+mod hashing;
 mod matrix;
 mod points;
 mod stop_words;
@@ -140,6 +142,16 @@ pub struct Scratch {
     counter: Counter,
 }
 
+impl Scratch {
+    fn is_full(&self) -> bool {
+        self.grams.batch.is_full()
+    }
+
+    fn forget(&mut self) {
+        self.grams.batch.clear();
+    }
+}
+
 /// A type of values.
 pub trait Value: Copy + Send + Sync + std::fmt::Debug + Into<f64> + 'static {
     /// The nearest to a whole number.
@@ -242,6 +254,38 @@ impl Vectorizer {
             self.count(text, grams, counter);
         }
         self.finish(counter, rows)
+    }
+
+    /// Puts a text to those that wait, if it may; says no if not.
+    fn put(&self, text: &[u8], scratch: &mut Scratch) -> bool {
+        let grams::Scratch { level, batch, .. } = &mut scratch.grams;
+        dispatch!(*level, simd => self.grams.put(simd, text, batch))
+    }
+
+    /// Appends the rows of the texts that wait.
+    fn push_waiting<T: Value>(&self, scratch: &mut Scratch, rows: &mut Csr<T>) -> Result<()> {
+        let Scratch { grams: grams::Scratch { level, batch, .. }, counter } = scratch;
+        if batch.len() == 0 {
+            return Ok(());
+        }
+        let (columns, sums, ends) = dispatch!(*level, simd => batch.counted(simd, self.columns, counter));
+        rows.indices.extend_from_slice(columns);
+        dispatch!(*level, _simd => self.extend_each(sums, ends, rows))?;
+        batch.clear();
+        Ok(())
+    }
+
+    /// Appends the values of rows that end at `ends`.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    fn extend_each<T: Value>(&self, sums: &[i32], ends: &[usize], rows: &mut Csr<T>) -> Result<()> {
+        let mut start = 0;
+        for end in ends {
+            self.extend(&sums[start..*end], &mut rows.data);
+            rows.indptr.push(offset(rows.data.len())?);
+            start = *end;
+        }
+        Ok(())
     }
 
     #[inline(never)]

@@ -136,6 +136,10 @@ impl Documents for Texts<'_> {
         size(self.array)
     }
 
+    fn bytes(&self, row: usize) -> Option<&[u8]> {
+        if is_null(self.array, row) { Some(&[]) } else { bytes(self.array, row) }
+    }
+
     fn text(&self, row: usize) -> Result<Cow<'_, str>> {
         if is_null(self.array, row) {
             return Ok(Cow::Borrowed(""));
@@ -158,6 +162,13 @@ impl Documents for Entries<'_> {
 
     fn size(&self) -> usize {
         size(self.values)
+    }
+
+    fn bytes(&self, entry: usize) -> Option<&[u8]> {
+        match self.first_use[entry] {
+            Some(_) if !is_null(self.values, entry) => bytes(self.values, entry),
+            _ => Some(&[]),
+        }
     }
 
     fn text(&self, entry: usize) -> Result<Cow<'_, str>> {

@@ -6,6 +6,8 @@
 
 use std::hint::select_unpredictable;
 
+use fearless_simd::Simd;
+
 /// What a column index and a sign fit into: the index, and in the lowest bit whether the sign is negative.
 type Key = u32;
 
@@ -18,6 +20,8 @@ const FEWEST_CELLS: usize = 1 << 8;
 const LARGE: usize = 1 << 30;
 /// The more cells, the fewer columns find theirs taken, and the longer it takes to look through them.
 const CELLS_A_HASH: usize = 8;
+/// So many places of cells are written at a time, and those that are too many overwritten.
+const AT_ONCE: usize = 8;
 
 /// A column and the sum of its signs.
 #[derive(Debug, Clone, Copy, Default)]
@@ -26,6 +30,11 @@ struct Cell {
     tag: u32,
     sum: i32,
 }
+
+/// So many hashes are sorted by comparing each with each: nothing in that is to be foreseen.
+pub(super) const FEW: usize = 32;
+/// So many bits of a column then leave room for the sign and the number of the hash.
+const FEW_BITS: u32 = 25;
 
 /// The sums of a row.
 #[derive(Debug)]
@@ -56,6 +65,8 @@ pub(super) struct Counter {
     columns: Vec<i32>,
     aside: Vec<i32>,
     sums: Vec<i64>,
+    /// Cells that are taken, in order.
+    places: Box<[u16; CELLS + AT_ONCE]>,
 }
 
 impl Default for Counter {
@@ -75,6 +86,7 @@ impl Default for Counter {
             columns: Vec::new(),
             aside: Vec::new(),
             sums: Vec::new(),
+            places: Box::new([0; CELLS + AT_ONCE]),
         }
     }
 }
@@ -197,24 +209,70 @@ impl Counter {
     /// What is in cells, in order, and the cells are free again.
     #[inline(always)]
     #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    #[allow(clippy::cast_possible_truncation, reason = "there are 2^13 cells")]
     fn in_order(&mut self) -> usize {
-        let words = &mut self.taken[..self.words];
-        let total = words.iter().map(|word| word.count_ones() as usize).sum();
-        make_room(&mut self.columns, &mut self.small, total);
-        let (columns, sums) = (&mut self.columns[..total], &mut self.small[..total]);
-        let mut count = 0;
-        for (number, word) in words.iter_mut().enumerate() {
+        let mut total = 0;
+        for (number, word) in self.taken[..self.words].iter_mut().enumerate() {
             let mut bits = std::mem::take(word);
-            while bits != 0 {
-                let at = (64 * number + bits.trailing_zeros() as usize) & (CELLS - 1);
-                bits &= bits - 1;
-                let cell = std::mem::take(&mut self.cells[at]);
-                columns[count] = (cell.tag - 1).cast_signed();
-                sums[count] = cell.sum;
-                count += 1;
+            let end = total + bits.count_ones() as usize;
+            while total < end {
+                // How many there are is hard to foresee; whether there are more than so many, less.
+                if let Some(places) = self.places[total..].first_chunk_mut::<AT_ONCE>() {
+                    for place in places {
+                        *place = (64 * number) as u16 + bits.trailing_zeros() as u16;
+                        bits &= bits.wrapping_sub(1);
+                    }
+                }
+                total += AT_ONCE;
             }
+            total = end;
+        }
+        make_room(&mut self.columns, &mut self.small, total);
+        let out = self.columns[..total].iter_mut().zip(&mut self.small[..total]);
+        for (place, (column, sum)) in self.places[..total].iter().zip(out) {
+            let cell = std::mem::take(&mut self.cells[usize::from(*place) & (CELLS - 1)]);
+            *column = cell.tag.wrapping_sub(1).cast_signed();
+            *sum = cell.sum;
         }
         total
+    }
+
+    /// Writes the row of some thousands of hashes at most, as [`Counter::begin`], [`Counter::add`] and
+    /// [`Counter::finish`] make it, and says how many columns it has. There is room for as many as hashes, and [`FEW`].
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    pub(super) fn row<S: Simd>(
+        &mut self,
+        simd: S,
+        columns: Columns,
+        hashes: &[u32],
+        (to, to_sums): (&mut [i32], &mut [i32]),
+    ) -> usize {
+        if hashes.len() <= FEW
+            && columns.bits <= FEW_BITS
+            && let (Some(to), Some(sums)) = (to.first_chunk_mut(), to_sums.first_chunk_mut())
+        {
+            return match hashes.len().div_ceil(8) {
+                0 | 1 => few::<S, 1>(simd, columns, hashes, to, sums),
+                2 => few::<S, 2>(simd, columns, hashes, to, sums),
+                3 => few::<S, 3>(simd, columns, hashes, to, sums),
+                _ => few::<S, 4>(simd, columns, hashes, to, sums),
+            };
+        }
+        self.begin(columns, hashes.len());
+        self.add(columns, hashes);
+        let (columns, sums) = self.finish();
+        to[..columns.len()].copy_from_slice(columns);
+        match sums {
+            Sums::Small(sums) => to_sums[..sums.len()].copy_from_slice(sums),
+            Sums::Large(sums) => {
+                for (to, sum) in to_sums.iter_mut().zip(sums) {
+                    // Of as many hashes as there are.
+                    *to = i32::try_from(*sum).unwrap_or(0);
+                }
+            }
+        }
+        columns.len()
     }
 
     /// The columns, ascending, with the sum of the signs of each; the counter is empty afterwards.
@@ -267,6 +325,57 @@ impl Counter {
         let count = merge(self.counted.drain(..), &mut self.columns, &mut self.sums);
         (&self.columns[..count], Sums::Large(&self.sums[..count]))
     }
+}
+
+/// Columns and sums of at most `8 * BLOCKS` hashes, and how many there are: each hash goes where as many others are
+/// smaller, and none are equal, because each has its number.
+#[inline(always)]
+#[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+#[allow(clippy::cast_possible_truncation, reason = "at most 32 hashes")]
+fn few<S: Simd, const BLOCKS: usize>(
+    simd: S,
+    columns: Columns,
+    hashes: &[u32],
+    to: &mut [i32; FEW],
+    sums: &mut [i32; FEW],
+) -> usize {
+    let mut keys = [[i32::MAX; 8]; BLOCKS];
+    let key = |column: u32, hash: u32, number: usize| {
+        (column << 6 | (hash >> 31 & columns.signed) << 5 | number as u32).cast_signed()
+    };
+    let places = keys.as_flattened_mut().iter_mut().zip(hashes).enumerate();
+    if let Some(mask) = columns.mask {
+        places.for_each(|(number, (place, hash))| *place = key(magnitude(*hash) & mask, *hash, number));
+    } else {
+        places.for_each(|(number, (place, hash))| *place = key(columns.remainder(*hash), *hash, number));
+    }
+    let blocks = keys.map(|keys| simd.load_array_i32x8(keys));
+    let (zero, one) = (simd.splat_i32x8(0), simd.splat_i32x8(1));
+    let mut ranks = [zero; BLOCKS];
+    let length = hashes.len().min(8 * BLOCKS);
+    for key in &keys.as_flattened()[..length] {
+        let key = simd.splat_i32x8(*key);
+        for (rank, block) in ranks.iter_mut().zip(blocks) {
+            *rank += simd.select_i32x8(simd.simd_gt_i32x8(block, key), one, zero);
+        }
+    }
+    let ranks = ranks.map(|ranks| simd.as_array_i32x8(ranks));
+    let mut sorted = [0; FEW];
+    for (key, rank) in keys.as_flattened()[..length].iter().zip(ranks.as_flattened()) {
+        sorted[rank.cast_unsigned() as usize % FEW] = *key;
+    }
+    let (mut count, mut before, mut sum) = (0, -1, 0);
+    for key in &sorted[..length] {
+        let (column, sign) = (key >> 6, 1 - (key >> 4 & 2));
+        let is_new = column != before;
+        before = column;
+        count += usize::from(is_new);
+        sum = sign + select_unpredictable(is_new, 0, sum);
+        let at = (count - 1) % FEW;
+        to[at] = column;
+        sums[at] = sum;
+    }
+    count
 }
 
 #[inline]
@@ -360,6 +469,7 @@ impl Table {
 mod tests {
     use std::collections::BTreeMap;
 
+    use fearless_simd::{Level, dispatch};
     use proptest::prelude::*;
 
     use super::*;
@@ -403,6 +513,28 @@ mod tests {
             ],
         ) {
             prop_assert_eq!(counts(Columns::new(count, signed), expected, &hashes), reference(count, signed, &hashes));
+        }
+
+        #[test]
+        fn a_row_at_once(
+            count in prop_oneof![1..=i32::MAX, 1..50_i32, Just(1 << 20), (1..1 << 26), Just((1 << 25) + 1), Just(i32::MAX)],
+            signed: bool,
+            rows in prop::collection::vec(
+                prop::collection::vec(prop_oneof![any::<i32>(), Just(i32::MIN), -20..20_i32], 0..70), 1..4
+            ),
+        ) {
+            for level in [Level::new(), Level::baseline()] {
+                let mut counter = Counter::default();
+                for hashes in &rows {
+                    let all: Vec<u32> = hashes.iter().map(|hash| hash.cast_unsigned()).collect();
+                    let (mut columns, mut sums) = (vec![-1; all.len() + FEW], vec![-1; all.len() + FEW]);
+                    let places = (&mut columns[..], &mut sums[..]);
+                    let made = dispatch!(level, simd => counter.row(simd, Columns::new(count, signed), &all, places));
+                    let found: Vec<(i32, i64)> =
+                        columns[..made].iter().copied().zip(sums[..made].iter().map(|sum| i64::from(*sum))).collect();
+                    prop_assert_eq!(found, reference(count, signed, hashes));
+                }
+            }
         }
     }
 

@@ -3,10 +3,12 @@
 
 use fearless_simd::{Level, Simd, dispatch};
 
+use super::batch::Batch;
+use super::hashing::{HASHED, Hashing, hash_token};
 use super::unicode::{class, push_lower, push_stripped};
 use super::words::Words;
 use super::{Accents, Analyzer, Options};
-use crate::murmur::{Prefix, murmur3, murmur3_eight};
+use crate::murmur::{Prefix, murmur3};
 
 /// How texts are cut.
 #[derive(Debug, Clone)]
@@ -28,6 +30,8 @@ pub(super) struct Scratch {
     stripped: String,
     words: Words,
     hashing: Hashing,
+    /// Short texts that wait for each other.
+    pub(super) batch: Batch,
     /// Where tokens, or characters, begin and end.
     tokens: Vec<(usize, usize)>,
     bounds: Vec<usize>,
@@ -41,6 +45,7 @@ impl Default for Scratch {
             stripped: String::new(),
             words: Words::default(),
             hashing: Hashing::default(),
+            batch: Batch::default(),
             tokens: Vec::new(),
             bounds: Vec::new(),
         }
@@ -72,6 +77,18 @@ impl Grams {
         !self.keep_marks && self.accents.is_none() && words.read_in_place(simd, text, self.lowercase)
     }
 
+    /// Whether each word is a token by itself, and all there is.
+    fn are_words(&self) -> bool {
+        self.analyzer == Analyzer::Word && self.greatest == 1 && self.stop_words.is_empty()
+    }
+
+    /// Puts a text to those that wait, if it is short ASCII and words are all that is asked for; says no if not.
+    #[inline(always)]
+    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
+    pub(super) fn put<S: Simd>(&self, simd: S, text: &[u8], batch: &mut Batch) -> bool {
+        self.are_words() && batch.push(simd, text, self.lowercase)
+    }
+
     /// Calls `found` with the hashes of the words of a text, many at a time, if they are all that is asked for; says no
     /// if not, or if it does not know the text's characters, and then has called nothing.
     #[inline(always)]
@@ -83,7 +100,7 @@ impl Grams {
         scratch: &mut Scratch,
         mut found: impl FnMut(&[u32]),
     ) -> bool {
-        if self.analyzer != Analyzer::Word || self.greatest > 1 || !self.stop_words.is_empty() {
+        if !self.are_words() {
             return false;
         }
         let Scratch { words, hashing, .. } = scratch;
@@ -217,101 +234,6 @@ impl Grams {
                 end = next;
             }
         }
-    }
-}
-
-/// So many tokens are hashed together.
-const HASHED: usize = 128;
-/// A token with more bytes than this is hashed by itself.
-const SHORT: usize = 16;
-
-/// Many tokens on the way to their hashes.
-#[derive(Debug)]
-struct Hashing {
-    /// The first four bytes of each, the next four bytes of each, ...
-    words: Box<[[u32; HASHED]; 4]>,
-    lengths: Box<[u32; HASHED]>,
-    hashes: Box<[u32; HASHED]>,
-    long: Box<[usize; HASHED]>,
-}
-
-impl Default for Hashing {
-    fn default() -> Self {
-        Self {
-            words: Box::new([[0; HASHED]; 4]),
-            lengths: Box::new([0; HASHED]),
-            hashes: Box::new([0; HASHED]),
-            long: Box::new([0; HASHED]),
-        }
-    }
-}
-
-impl Hashing {
-    /// The hashes of at most [`HASHED`] tokens. Behind each lie 16 bytes of whatever.
-    #[inline(always)]
-    #[allow(clippy::inline_always, reason = "compiled for the vectors of its caller")]
-    #[allow(clippy::cast_possible_truncation, reason = "a length of at most 16, and parts of a word")]
-    fn hash<S: Simd>(&mut self, simd: S, text: &[u8], spans: &[[usize; 2]]) -> &[u32] {
-        let Self { words, lengths, hashes, long } = self;
-        let [first, second, third, fourth] = &mut **words;
-        let spans = &spans[..spans.len().min(HASHED)];
-        let mut count = 0;
-        for (number, [start, end]) in spans.iter().enumerate() {
-            let bytes = (end - start).min(SHORT);
-            let read = text[*start..].first_chunk::<16>().map_or(0, |bytes| u128::from_le_bytes(*bytes));
-            let (low, high) = KEPT[bytes];
-            let (low, high) = (read as u64 & low, (read >> 64) as u64 & high);
-            first[number] = low as u32;
-            second[number] = (low >> 32) as u32;
-            third[number] = high as u32;
-            fourth[number] = (high >> 32) as u32;
-            lengths[number] = bytes as u32;
-            long[count] = number;
-            count += usize::from(end - start > SHORT);
-        }
-        let words = eights(first).iter().zip(eights(second)).zip(eights(third)).zip(eights(fourth));
-        let all = words.zip(eights(lengths)).zip(hashes.as_chunks_mut::<8>().0).take(spans.len().div_ceil(8));
-        for (((((first, second), third), fourth), lengths), hashes) in all {
-            *hashes = murmur3_eight(simd, [first, second, third, fourth], lengths);
-        }
-        for number in &long[..count] {
-            let [start, end] = spans[*number];
-            hashes[*number] = murmur3(&text[start..end], 0).cast_unsigned();
-        }
-        &hashes[..spans.len()]
-    }
-}
-
-#[inline]
-fn eights(words: &[u32; HASHED]) -> &[[u32; 8]] {
-    words.as_chunks().0
-}
-
-/// The bytes of a token that a hash reads, and no others, by the token's length.
-const KEPT: [(u64, u64); SHORT + 1] = {
-    let mut kept = [(0, 0); SHORT + 1];
-    let mut length = 0;
-    while length <= SHORT {
-        let bits = if length < 16 { (1_u128 << (8 * length)) - 1 } else { u128::MAX };
-        #[allow(clippy::cast_possible_truncation, reason = "the low half, and the high half")]
-        {
-            kept[length] = (bits as u64, (bits >> 64) as u64);
-        }
-        length += 1;
-    }
-    kept
-};
-
-/// The hash of a token, with at least 16 bytes from its start in `text`.
-#[inline]
-#[allow(clippy::cast_possible_truncation, reason = "a length of at most twelve")]
-fn hash_token(empty: Prefix, text: &[u8], start: usize, end: usize) -> i32 {
-    let length = end - start;
-    if let (Some((low, high)), Some(bytes)) = (KEPT[..13].get(length), text[start..].first_chunk::<16>()) {
-        let bytes = u128::from_le_bytes(*bytes);
-        empty.hash_short::<3>(bytes as u64 & low, (bytes >> 64) as u64 & high, length as u32)
-    } else {
-        empty.hash(&text[start..end])
     }
 }
 

@@ -22,6 +22,8 @@ pub trait Documents: Sync {
     fn count(&self) -> usize;
     /// How many bytes they have together, roughly.
     fn size(&self) -> usize;
+    /// The bytes of one of them where they can be had without a look at them, which are no text yet.
+    fn bytes(&self, row: usize) -> Option<&[u8]>;
     /// One of them; the error names the row.
     fn text(&self, row: usize) -> Result<Cow<'_, str>>;
 }
@@ -61,6 +63,12 @@ impl Documents for Chunk<'_> {
     }
     fn size(&self) -> usize {
         self.documents.iter().map(Document::size).sum()
+    }
+    fn bytes(&self, row: usize) -> Option<&[u8]> {
+        Some(match self.documents[row] {
+            Document::Text(text) => text.as_bytes(),
+            Document::Bytes(bytes) => bytes,
+        })
     }
     fn text(&self, row: usize) -> Result<Cow<'_, str>> {
         match self.documents[row] {
@@ -123,9 +131,19 @@ impl Vectorizer {
         made: &mut Csr<T>,
     ) -> Result<()> {
         let end = rows.end;
+        // After an error some may have been left.
+        scratch.forget();
         for row in rows {
-            self.push(&texts.text(row)?, scratch, made)?;
-            made.foresee((end - row - 1).saturating_add(more));
+            let waits = texts.bytes(row).is_some_and(|bytes| self.put(bytes, scratch));
+            if waits && row + 1 < end && !scratch.is_full() {
+                continue;
+            }
+            let before = made.rows();
+            self.push_waiting(scratch, made)?;
+            if !waits {
+                self.push(&texts.text(row)?, scratch, made)?;
+            }
+            made.foresee(before, (end - row - 1).saturating_add(more));
         }
         Ok(())
     }

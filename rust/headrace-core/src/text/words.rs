@@ -215,28 +215,10 @@ impl Words {
             let first = segment * SEGMENT;
             for number in first..(first + SEGMENT).min(mask.len()) {
                 let raw = mask[number];
-                let word = if is_ascii {
-                    // Without bits that stand alone.
-                    let behind = mask.get(number + 1).map_or(0, |next| next << 63);
-                    raw & (raw << 1 | raw_before | raw >> 1 | behind)
-                } else {
-                    raw
-                };
+                let word = if is_ascii { not_alone(raw, raw_before, mask.get(number + 1).copied()) } else { raw };
                 raw_before = raw >> 63;
-                let mut changes = word ^ (word << 1 | before);
+                marked = mark(edges, marked, number, word ^ (word << 1 | before));
                 before = word >> 63;
-                let end = marked + changes.count_ones() as usize;
-                while marked < end {
-                    // How many there are is hard to foresee; whether there are more than so many, less.
-                    if let Some(edges) = edges[marked..].first_chunk_mut::<AT_ONCE>() {
-                        for edge in edges {
-                            *edge = 64 * number + changes.trailing_zeros() as usize;
-                            changes &= changes.wrapping_sub(1);
-                        }
-                    }
-                    marked += AT_ONCE;
-                }
-                marked = end;
             }
             let (spans, open) = edges[..marked].as_chunks_mut::<2>();
             let mut kept = spans.len();
@@ -256,6 +238,30 @@ impl Words {
             edges[0] = open;
         }
     }
+}
+
+/// The bits of a word of bits that have one beside them; `next` is the word behind.
+#[inline]
+pub(super) fn not_alone(word: u64, before: u64, next: Option<u64>) -> u64 {
+    word & (word << 1 | before | word >> 1 | next.map_or(0, |next| next << 63))
+}
+
+/// Appends the places of the bits that are set in the `number`-th word to the first `marked` edges, and says how many
+/// there are then.
+#[inline]
+pub(super) fn mark(edges: &mut [usize], mut marked: usize, number: usize, mut changes: u64) -> usize {
+    let end = marked + changes.count_ones() as usize;
+    while marked < end {
+        // How many there are is hard to foresee; whether there are more than so many, less.
+        if let Some(edges) = edges[marked..].first_chunk_mut::<AT_ONCE>() {
+            for edge in edges {
+                *edge = 64 * number + changes.trailing_zeros() as usize;
+                changes &= changes.wrapping_sub(1);
+            }
+        }
+        marked += AT_ONCE;
+    }
+    end
 }
 
 /// What has to be known of a character of two bytes.
