@@ -5,10 +5,10 @@
 REQUEST is one request of HTTP/1.1 as it goes over the wire. Request i is due at i / RATE; it goes out on the first
 connection that is free from then on. What it waits for one counts: a server that stops for a while is charged for what
 was due meanwhile (no coordinated omission). Prints JSON: `rate` (answers a second), `p50`, `p99`, `p999` and `max` in
-seconds, `good` (answers within DEADLINE seconds), `refused` (503 and 504), `bare` (503 without Retry-After), `errors`
-(all that are no answers), `unanswered` (due, and not answered 5 s after the end), `late`, the 99th percentile of how
-much later than due and possible this program sent, which says whether it kept up itself, and `processor`, the seconds
-of one that it took.
+seconds, `good` (answers a second within DEADLINE), `behind` (later answers), `refused` (503 and 504), `bare` (503
+without Retry-After), `errors` (all that are no answers), `unanswered` (due, and not answered 5 s after the end),
+`late`, the 99th percentile of how much later than due and possible this program sent, which says if it kept up, and
+`processor`, the seconds of one that it took.
 
 It leaves the processors to the server: one thread, one wait for whatever has arrived, and of an answer no more is read
 than its first line and its length.
@@ -105,7 +105,8 @@ def main() -> None:
         "p99": quantile(took, 0.99),
         "p999": quantile(took, 0.999),
         "max": quantile(took, 1.0),
-        "good": sum(one <= deadline for one in took),
+        "good": sum(one <= deadline for one in took) / (end - start),
+        "behind": sum(one > deadline for one in took),
         "refused": refused,
         "bare": bare,
         "errors": errors,
