@@ -221,14 +221,14 @@ class Controller:
             case "train" if cycle is not None:
                 return self._train(cycle)
             case "judge" if cycle is not None:
-                return self._judge(cycle, state)
+                return self._judge(cycle)
             case "promote" if cycle is not None:
                 return self._promote(cycle)
             case "wait" if cycle is not None and cycle.version == self._champion_number():
                 return self._end(cycle, "promoted", f"version {cycle.version} was made champion by somebody else")
-            case "wait" if cycle is not None and cycle.version in state.approved:
+            case "wait" if cycle is not None and state.answer == words.APPROVED:
                 return self._begin_promotion(cycle)
-            case "wait" if cycle is not None and cycle.version in state.rejected:
+            case "wait" if cycle is not None and state.answer == words.REJECTED:
                 return self._end(cycle, "rejected", "a person said no")
             case "watch" if cycle is not None:
                 return self._watch(cycle)
@@ -421,7 +421,7 @@ class Controller:
         training = state.cycle.decided["data"].get("file") if state.phase == "train" and state.cycle else None
         sweep(self.place.folder, training, self._still_mine)
 
-    def _judge(self, cycle: Cycle, state: State) -> LogEntry:
+    def _judge(self, cycle: Cycle) -> LogEntry:
         found = cycle.trained
         if found["status"] != "succeeded" or found["version"] is None:
             return self._end(cycle, "failed", found["why"] or f"the run ended as {found['status']}")
@@ -429,7 +429,7 @@ class Controller:
             return self._end(cycle, "kept", found["why"])
         if found["version"] == self._champion_number():
             return self._end(cycle, "kept", f"version {found['version']} is the champion already")
-        if self.policy.promote == "auto" or found["version"] in state.approved:
+        if self.policy.promote == "auto":
             return self._begin_promotion(cycle)
         return self._write(words.WAITING, {"cycle": cycle.number, "version": found["version"]})
 

@@ -77,8 +77,9 @@ class State:
     paused: str | None = None
     requests: tuple[tuple[int, str], ...] = ()
     """What persons asked for and no decision has taken up yet: number of the entry, reason."""
-    approved: frozenset[int] = frozenset()
-    rejected: frozenset[int] = frozenset()
+    answer: str | None = None
+    """What a person said last of the version that the loop waits with: `approved` or `rejected`. Of this wait only:
+    the same version may come of another run, in another world."""
     decided: tuple[float, ...] = ()
     """When runs were decided."""
     last_data: Mapping[str, Any] = field(default_factory=dict)
@@ -129,10 +130,9 @@ def _after(state: State, entry: LogEntry) -> State:
             return replace(state, paused=str(body.get("reason", "")) or "by hand")
         case "resumed":
             return replace(state, paused=None)
-        case "approved":
-            return replace(state, approved=state.approved | {body["version"]})
-        case "rejected":
-            return replace(state, rejected=state.rejected | {body["version"]})
+        case "approved" | "rejected":
+            meant = state.phase == "wait" and state.cycle is not None and state.cycle.version == body["version"]
+            return replace(state, answer=entry.kind) if meant else state
         case "held":
             return replace(state, held=body)
         case "problem":
@@ -168,7 +168,7 @@ def _in_cycle(state: State, entry: LogEntry) -> State:
         case "trained":
             return replace(state, phase="judge", cycle=replace(cycle, trained=body))
         case "waiting":
-            return replace(state, phase="wait")
+            return replace(state, phase="wait", answer=None)
         case "promoting":
             return replace(state, phase="promote", cycle=replace(cycle, promoting=body))
         case "promoted":

@@ -364,15 +364,15 @@ def approve(project: Project, ref: str, kind: str, reason: str) -> LogEntry:
     from headrace.loop.state import fold
 
     state = fold(project.existing_store.loops.entries(project.spec.name))
-    version = project.registry.resolve(ref).version.number
+    version, model = project.registry.resolve(ref).version, model_of(project)
     waits = state.cycle.version if state.phase == "wait" and state.cycle is not None else None
-    if waits != version:
+    if (model, waits) != (version.name, version.number):
         raise RegistryError(
-            f"the loop does not wait for version {version} to be approved",
+            f"the loop of {project.spec.name} does not wait for {version.name}@{version.number} to be approved",
             place=ref,
             hint="`headrace status` says what it waits for. To promote by hand: headrace models promote",
         )
-    return say(project, kind, {"version": version, "reason": reason})
+    return say(project, kind, {"version": version.number, "reason": reason})
 
 
 def status_document(project: Project) -> dict[str, Any]:
