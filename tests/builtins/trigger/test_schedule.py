@@ -6,6 +6,8 @@ import datetime as dt
 from types import SimpleNamespace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from headrace.builtins.trigger.schedule import ScheduleTrigger
@@ -41,6 +43,36 @@ def due(cron: str, zone: str, since: str) -> str:
 )
 def test_due(cron: str, zone: str, since: str, expected: str) -> None:
     assert due(cron, zone, since) == expected
+
+
+ZONES = ["Europe/Zurich", "America/New_York", "Australia/Lord_Howe", "America/Santiago", "Asia/Kolkata", "UTC"]
+CHANGES = [
+    dt.datetime(2026, 10, 25, tzinfo=dt.UTC),
+    dt.datetime(2026, 11, 1, tzinfo=dt.UTC),
+    dt.datetime(2026, 4, 4, tzinfo=dt.UTC),
+    dt.datetime(2026, 3, 29, tzinfo=dt.UTC),
+]
+
+
+@given(
+    minute=st.sampled_from(["0", "30", "59", "*/15", "*"]),
+    hour=st.sampled_from(["0", "1", "2", "3", "*", "1-3", "*/2"]),
+    zone=st.sampled_from(ZONES),
+    change=st.sampled_from(CHANGES),
+    minutes=st.integers(-600, 2000),
+)
+def test_what_is_due_comes_after_also_where_an_hour_exists_twice(
+    minute: str, hour: str, zone: str, change: dt.datetime, minutes: int
+) -> None:
+    since = change + dt.timedelta(minutes=minutes)
+    trigger = ScheduleTrigger(ScheduleTrigger.Config(cron=f"{minute} {hour} * * *", timezone=zone))
+    found = trigger.due(since)
+    assert found is not None
+    assert since < found <= since + dt.timedelta(hours=26)
+
+
+def test_within_the_second_of_two_equal_hours_the_first_is_past() -> None:
+    assert due("30 2 * * *", "Europe/Zurich", "2026-10-25T01:10") == "2026-10-26T01:30"
 
 
 def test_times_that_were_missed_count_as_one() -> None:

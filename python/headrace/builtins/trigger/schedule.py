@@ -57,8 +57,9 @@ class ScheduleTrigger:
 
         from cronsim import CronSim
 
-        found = next(CronSim(self.config.cron, since.astimezone(ZoneInfo(self.config.timezone))), None)
-        return None if found is None else found.astimezone(dt.UTC)
+        # Within an hour that exists twice the expression goes on by the clock on the wall, and may begin before it.
+        times = CronSim(self.config.cron, since.astimezone(ZoneInfo(self.config.timezone)))
+        return next((utc for found in times if (utc := found.astimezone(dt.UTC)) > since), None)
 
     def check(self, ctx: TriggerContext) -> Fired | None:
         """Fire when a time of the expression lies after the last run, and not in the future."""
