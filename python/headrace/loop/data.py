@@ -7,11 +7,12 @@ import hashlib
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DataError
+from headrace.loop.alike import alike
 from headrace.loop.live import moments
 from headrace.store.durable import explained, make_folder, replace_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import polars as pl
@@ -39,8 +40,15 @@ def assemble(
             place=f"column {missing[0]!r}",
             hint="Live rows need every column of the training rows; one whose value is not known may be null.",
         )
-    parts = [base, labelled.select(base.columns)] if labelled.height else [base]
-    frame = pl.concat(parts, how="vertical_relaxed")
+    parts = [base, alike(labelled, base, columns.id)] if labelled.height else [base]
+    try:
+        frame = pl.concat(parts, how="vertical_relaxed")
+    except pl.exceptions.PolarsError as error:
+        raise DataError(
+            f"live rows and the project's own rows have no common types: {error}",
+            place="live rows",
+            hint="Give the live rows the types of the training rows.",
+        ) from error
     if columns.id is not None and columns.id in frame.columns:
         named = frame[columns.id].is_not_null()
         once = frame.filter(named).unique(subset=columns.id, keep="last", maintain_order=True)
@@ -50,6 +58,22 @@ def assemble(
     if start is not None:
         inside &= when >= start
     return _sorted(frame.filter(inside), columns.time)
+
+
+def by_day(labelled: pl.DataFrame, columns: Columns) -> dict[str, int]:
+    """How many rows there are of each day in UTC."""
+    days = moments(labelled, columns.time).dt.strftime("%Y-%m-%d").value_counts().sort(columns.time)
+    return dict(days.iter_rows())
+
+
+def came_in(now: Mapping[str, int], before: Mapping[str, Any]) -> int:
+    """How many labelled rows are new since the decision whose data `before` is.
+
+    Day by day: rows of old days may be gone since, and those that came in are no fewer for it.
+    """
+    if "days" not in before:
+        return max(sum(now.values()) - int(before.get("labelled", 0)), 0)
+    return sum(max(count - int(before["days"].get(day, 0)), 0) for day, count in now.items())
 
 
 def _sorted(frame: pl.DataFrame, time: str) -> pl.DataFrame:

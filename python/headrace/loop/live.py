@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from headrace.loop.policy import Columns, LivePolicy
 
-_LABEL, _KNOWN, _ORDER, _WHEN = "__label", "__known", "__order", "__when"
+_LABEL, _KEY, _ORDER, _WHEN = "__label", "__key", "__order", "__when"
 
 
 class LiveSource(Protocol):
@@ -123,7 +123,21 @@ class FileRows:
                 if frame.height:
                     frames.pop(digest, None)  # delivered again: it counts where it came last
                     frames[digest] = frame
-        return pl.concat(frames.values(), how="diagonal_relaxed") if frames else None
+        if not frames:
+            return None
+        parts = list(frames.values())
+        times = [name for name in needed if name in (self._columns.time, self._policy.label_time)]
+        for name in times:
+            if len({part.schema[name] for part in parts}) > 1:  # with a zone here, and without there
+                parts = [part.with_columns(moments(part, name)) for part in parts]
+        try:
+            return pl.concat(parts, how="diagonal_relaxed")
+        except pl.exceptions.PolarsError as error:
+            raise DataError(
+                f"these files cannot be one table: {error}",
+                place=", ".join(globs),
+                hint="A column must have the same type in each file.",
+            ) from error
 
     def _file(self, path: Path) -> tuple[pl.DataFrame, str]:
         looks = self._looks(path)
@@ -166,10 +180,18 @@ def joined(rows: pl.DataFrame, labels: pl.DataFrame | None, columns: Columns, un
         rows = rows.unique(subset=columns.id, keep="last", maintain_order=True)
     if labels is not None and columns.id is not None:
         target = pl.col(columns.target)
-        rows = rows.join(labels, on=columns.id, how="left", maintain_order="left")
+        rows, labels = _keyed(rows, columns.id), _keyed(labels, columns.id).drop(columns.id)
+        rows = rows.join(labels, on=_KEY, how="left", maintain_order="left").drop(_KEY)
         rows = rows.with_columns(pl.coalesce(_LABEL, target).alias(columns.target)).drop(_LABEL)
     rows = rows.with_columns(moments(rows, columns.time).alias(_WHEN)).filter(pl.col(_WHEN) <= until)
     return rows.sort(_WHEN, maintain_order=True).drop(_WHEN)
+
+
+def _keyed(frame: pl.DataFrame, name: str) -> pl.DataFrame:
+    """With the identifier as text: of the same one a CSV file may make a number, and a Parquet file text."""
+    from headrace.loop.alike import as_names
+
+    return frame.with_columns(as_names(frame[name]).alias(_KEY))
 
 
 def moments(frame: pl.DataFrame, name: str) -> pl.Series:

@@ -7,6 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DataError
+from headrace.loop.alike import as_moments_of
 
 if TYPE_CHECKING:
     import datetime as dt
@@ -86,7 +87,7 @@ class ServedRows:
         import polars as pl
 
         if name == self._columns.time:
-            return _as(log["time"], dtype).alias(name)
+            return as_moments_of(log["time"], dtype).alias(name)
         if name == self._columns.id and dtype == pl.String:
             return log.select(pl.format("{}/{}", "request_id", "row").alias(name)).to_series()
         if name in inputs.columns and name != self._columns.target:
@@ -118,14 +119,3 @@ def _utc() -> Any:
     import polars as pl
 
     return pl.Datetime("us", "UTC")
-
-
-def _as(time: pl.Series, dtype: Any) -> pl.Series:
-    """Moments in UTC as dates, times without a zone, or times in a zone."""
-    import polars as pl
-
-    if dtype == pl.Date:
-        return time.dt.date()
-    zone = getattr(dtype, "time_zone", None)
-    moved = time.dt.replace_time_zone(None) if zone is None else time.dt.convert_time_zone(zone)
-    return moved.cast(dtype)
