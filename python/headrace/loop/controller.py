@@ -15,7 +15,7 @@ from headrace.errors import AliasConflictError, DataError, HeadraceError, StageT
 from headrace.loop import state as words
 from headrace.loop.bounded import ELSEWHERE, INPUT_FILES, LIVE_ROWS, recordable
 from headrace.loop.clock import moment
-from headrace.loop.data import assemble, found_again, keep, sweep, window_start
+from headrace.loop.data import assemble, by_day, came_in, found_again, keep, sweep, window_start
 from headrace.loop.judging import judge
 from headrace.loop.moves import OWN, by_others, moves_of
 from headrace.loop.policy import WEEK
@@ -344,18 +344,21 @@ class Controller:
 
     def _context(self, state: State, now: float) -> Context:
         since = moment(self._since(state))
-        labelled = self.live.labelled(None, moment(now)).height if self.live else 0
+        days = self._days(self.live.labelled(None, moment(now))) if self.live else {}
         return Context(
             now=moment(now),
             since=since,
             champion=self.place.registry.champion(self.place.model),
             live=self.live,
-            new_labels=labelled - int(state.last_data.get("labelled", 0)),
+            new_labels=came_in(days, state.last_data),
             inputs=self.workshop.inputs(),
             inputs_seen=state.last_data.get("inputs"),
             transforms=self.transforms,
             threads=self.threads,
         )
+
+    def _days(self, labelled: pl.DataFrame) -> dict[str, int]:
+        return by_day(labelled, self.columns) if self.columns else {}
 
     def _since(self, state: State) -> float:
         began = state.begun_at if state.begun_at is not None else self.now()
@@ -393,6 +396,7 @@ class Controller:
         data: dict[str, Any] = {"inputs": context.inputs, "labelled": 0 if labelled is None else labelled.height}
         if labelled is None or self.columns is None:
             return data, None
+        data["days"] = self._days(labelled)
         start = window_start(self.policy, moment(now))
         if change is not None:
             data["change"] = dict(change)
