@@ -8,6 +8,7 @@
 //! - [`scheduler`]: which requests are computed together, and which are refused.
 //! - [`pace`]: how long so many rows take; [`shares`]: how models share what computes; [`gate`]: how fast refusals leave.
 //! - [`model`]: a model as clients see it: columns in, columns out.
+//! - [`probe`]: rows that are made up; [`independence`]: whether a model's rows depend on each other.
 //! - [`catalogue`]: endpoints, the versions behind each, and how one follows another without a gap.
 //! - [`split`]: how requests are shared out between versions.
 //! - [`shadow`]: versions that are only tried, and compared.
@@ -47,6 +48,7 @@ pub mod gate;
 pub mod golden;
 pub mod http;
 pub mod identity;
+pub mod independence;
 pub mod inputs;
 pub mod json;
 pub mod live;
@@ -55,6 +57,7 @@ pub mod model;
 pub mod pace;
 mod patient;
 pub mod predictions;
+pub mod probe;
 mod recorder;
 pub mod routes;
 pub mod scheduler;

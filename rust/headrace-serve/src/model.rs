@@ -3,7 +3,6 @@
 mod checks;
 mod classes;
 mod measure;
-mod probe;
 mod shapes;
 mod table;
 mod widths;
@@ -21,16 +20,17 @@ use tokio::sync::oneshot;
 use self::checks::{check_axes, check_graph};
 use self::classes::{greatest, pick};
 use self::measure::measure;
-use self::probe::probe;
 use self::widths::Width;
 use crate::catalogue;
 use crate::columns::WIDEST;
 use crate::engine::{Engine, Port};
 use crate::error::{Refusal, StartError};
 use crate::golden::Golden;
+use crate::independence::rows_are_independent;
 use crate::inputs::{Inputs, RawRows};
 use crate::metrics::Metrics;
-use crate::scheduler::{Answer, Limits, Scheduler, rows_are_independent};
+use crate::probe::probes;
+use crate::scheduler::{Answer, Limits, Scheduler};
 use crate::seat::Seat;
 use crate::shares::Shares;
 use crate::subject::{References, Subject};
@@ -164,28 +164,28 @@ impl Model {
         }
         let open = width.is_none() && inputs.iter().any(widths::is_open);
         let mut references = None;
-        let (work, inputs_seen, outputs_seen, probe) = match package {
+        let (work, inputs_seen, outputs_seen, probes) = match package {
             None => {
                 let (seen, given) = (columns(&inputs), columns(&outputs));
-                let probe = probe(&width.map_or_else(|| inputs.clone(), |width| width.filled(&inputs)));
-                (Work::Graph(inputs.clone()), seen, given, probe)
+                let probes = probes(&width.map_or_else(|| inputs.clone(), |width| width.filled(&inputs)));
+                (Work::Graph(inputs.clone()), seen, given, probes)
             }
             Some(mut package) => {
                 check_graph(&package, &inputs, &outputs)?;
                 package.golden.replay(first.as_mut())?;
-                let probe = Some(vec![package.golden.input()]);
+                let known = std::iter::once(vec![package.golden.input()]);
+                let probes = known.chain(probes(&inputs)).collect();
                 let seen = package.inputs.clone();
                 let given = labelled(&package);
                 references = package.references.take();
-                (Work::Package(Box::new(Raw::new(package))), seen, given, probe)
+                (Work::Package(Box::new(Raw::new(package))), seen, given, probes)
             }
         };
         let any_rows = inputs.iter().chain(&outputs).all(|port| port.shape.first().is_some_and(Option::is_none));
-        let mut independent = || probe.as_ref().is_some_and(|probe| rows_are_independent(first.as_mut(), probe));
-        let batched = place.limits.batch_rows > 1 && any_rows && independent();
+        let batched = place.limits.batch_rows > 1 && any_rows && rows_are_independent(first.as_mut(), &probes);
         let limits = if batched { place.limits } else { Limits { batch_rows: 1, ..place.limits } };
         let scheduler = Arc::new(Scheduler::new(workers, limits, Arc::clone(&metrics), &place.shares));
-        if let Some(rows) = &probe {
+        if let Some(rows) = probes.first() {
             measure(engines, rows, limits.batch_rows, &scheduler);
         }
         let plan = match &work {

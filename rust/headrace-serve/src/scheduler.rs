@@ -18,7 +18,7 @@ use crate::error::Refusal;
 use crate::metrics::Metrics;
 use crate::pace::Pace;
 use crate::shares::{Credit, Member, Shares};
-use crate::tensor::{Data, Tensor, join, split};
+use crate::tensor::{Tensor, join, split};
 
 /// A batch that will take longer than this is computed beside the event loop, which goes on answering health checks. Nor
 /// does a model compute longer on the event loop while another one waits.
@@ -450,30 +450,5 @@ fn run(engine: &mut dyn Engine, inputs: &[Tensor]) -> Answer {
         Ok(Ok(outputs)) => Ok(outputs),
         Ok(Err(reason)) => Err(Refusal::Failed(format!("the model failed: {reason}"))),
         Err(_) => Err(Refusal::Failed("the engine failed".to_owned())),
-    }
-}
-
-/// Whether rows give the same alone and together with others: made-up rows, or those that the caller has.
-pub fn rows_are_independent(engine: &mut dyn Engine, probe: &[Tensor]) -> bool {
-    let rows = probe.first().map_or(0, Tensor::rows);
-    let Ok(together) = engine.run(probe) else { return false };
-    let Some(expected) = split(&together, &vec![1; rows]) else { return false };
-    expected.iter().enumerate().all(|(row, expected)| {
-        let alone: Vec<Tensor> = probe.iter().map(|input| input.slice(row, row + 1)).collect();
-        engine.run(&alone).is_ok_and(|found| {
-            found.len() == expected.len()
-                && found.iter().zip(expected).all(|(a, b)| a.shape == b.shape && near(&a.data, &b.data))
-        })
-    })
-}
-
-fn near(a: &Data, b: &Data) -> bool {
-    let close = |a: f64, b: f64| {
-        a.to_bits() == b.to_bits() || (a.is_nan() && b.is_nan()) || (a - b).abs() <= 1e-4 * b.abs().max(1.0)
-    };
-    match (a, b) {
-        (Data::F32(a), Data::F32(b)) => a.iter().zip(b).all(|(a, b)| close(f64::from(*a), f64::from(*b))),
-        (Data::F64(a), Data::F64(b)) => a.iter().zip(b).all(|(a, b)| close(*a, *b)),
-        _ => a == b,
     }
 }

@@ -4,6 +4,7 @@
 mod catalogue;
 mod fake;
 mod gate;
+mod independence;
 mod json;
 mod pace;
 mod routes;

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::probe::probe;
 use crate::engine::{Engine, Port};
+use crate::probe::probe;
 
 /// Widths that are tried, and for how long.
 const WIDEST: usize = 2048;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use headrace_serve::engine::{Engine, Port};
 use headrace_serve::error::Refusal;
 use headrace_serve::metrics::Metrics;
-use headrace_serve::scheduler::{Answer, Limits, Scheduler, rows_are_independent};
+use headrace_serve::scheduler::{Answer, Limits, Scheduler};
 use headrace_serve::shares::Shares;
 use headrace_serve::tensor::Tensor;
 use proptest::prelude::*;
@@ -321,32 +321,6 @@ fn a_long_run_leaves_the_event_loop_alone_and_another_worker_takes_what_comes() 
         tell.send(()).unwrap();
         assert_eq!(doubled(&long.await.unwrap()), [2.0]);
     });
-}
-
-/// Gives every row the sum of all.
-struct Sums(Fake);
-
-impl Engine for Sums {
-    fn inputs(&self) -> &[Port] {
-        self.0.inputs()
-    }
-
-    fn outputs(&self) -> &[Port] {
-        self.0.outputs()
-    }
-
-    fn run(&mut self, inputs: &[Tensor]) -> Result<Vec<Tensor>, String> {
-        let values = numbers(&inputs[0]);
-        Ok(vec![column(vec![values.iter().sum(); values.len()])])
-    }
-}
-
-#[test]
-fn rows_that_depend_on_their_mates_are_found_out() {
-    let probe = [column(vec![1.0, 2.0, 3.0])];
-    assert!(rows_are_independent(&mut Fake::new(&Runs::default()), &probe));
-    assert!(!rows_are_independent(&mut Sums(Fake::new(&Runs::default())), &probe));
-    assert!(!rows_are_independent(&mut Fake::new(&Runs::default()), &[column(vec![-1.0])]));
 }
 
 proptest! {
