@@ -16,6 +16,8 @@ use std::collections::HashMap;
 use serde_json::value::RawValue;
 
 use self::cells::Column;
+use self::rows::Columns;
+use crate::engine::Port;
 use crate::error::Refusal;
 use crate::inputs::Inputs;
 use crate::json::{self, BareNan};
@@ -39,6 +41,47 @@ pub fn utf8(body: &[u8]) -> Result<&str, Refusal> {
 /// Reads a document of the protocol.
 pub fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> {
     serde_json::from_str(text).map_err(|error| Refusal::Bad(format!("the body cannot be read: {error}")))
+}
+
+/// Reads a document of the protocol that is an object; `keys` says which it has.
+fn object<'a, T: serde::Deserialize<'a>>(text: &'a str, keys: &str) -> Result<T, Refusal> {
+    let first = text.trim_start();
+    if !first.is_empty() && !first.starts_with('{') {
+        // Only looked at: what stands there may be no JSON either.
+        let found = serde_json::from_str(text).map_or("something else", found);
+        return Err(Refusal::Bad(format!("the body: expected an object with {keys}, found {found}")));
+    }
+    read(text).map(|Object(document)| document)
+}
+
+/// What is written as an object, and not, as `serde` would have it too, as an array of its values in order.
+#[derive(Debug)]
+struct Object<T>(T);
+
+impl<T> std::ops::Deref for Object<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: serde::Deserialize<'de>> serde::Deserialize<'de> for Object<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Map<T>(std::marker::PhantomData<T>);
+        impl<'de, T: serde::Deserialize<'de>> serde::de::Visitor<'de> for Map<T> {
+            type Value = T;
+
+            fn expecting(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                formatter.write_str("an object")
+            }
+
+            fn visit_map<A: serde::de::MapAccess<'de>>(self, items: A) -> Result<T, A::Error> {
+                T::deserialize(serde::de::value::MapAccessDeserializer::new(items))
+            }
+        }
+        deserializer.deserialize_map(Map(std::marker::PhantomData)).map(Self)
+    }
 }
 
 /// A refusal in the accent's own form.
@@ -140,6 +183,11 @@ fn from_rows(model: &Model, rows: &[&RawValue]) -> Result<Inputs, Refusal> {
     if model.takes_rows() {
         return model.features(rows.iter().map(|row| Cow::Borrowed(row.get().as_bytes())));
     }
+    if let [port] = model.ports()
+        && rows.first().is_some_and(|row| is_of_a_frame(port, row))
+    {
+        return in_order(model, port, rows);
+    }
     let mut columns: Vec<(String, Vec<&RawValue>)> =
         model.inputs.iter().map(|input| (input.name.clone(), Vec::with_capacity(rows.len()))).collect();
     for (number, row) in rows.iter().enumerate() {
@@ -150,6 +198,50 @@ fn from_rows(model: &Model, rows: &[&RawValue]) -> Result<Inputs, Refusal> {
         }
     }
     from_columns(model, columns.into_iter().map(|(name, values)| (name, Column::Raw(values))).collect(), true)
+}
+
+/// Whether a row does not name the only input, and so has its numbers by the names of a data frame's columns.
+fn is_of_a_frame(port: &Port, row: &RawValue) -> bool {
+    let Ok(Columns(pairs)) = serde_json::from_str::<Columns<'_>>(row.get()) else { return false };
+    let single = port.shape.iter().skip(1).all(|length| *length == Some(1));
+    let named = pairs.iter().find(|(name, _)| *name == port.name);
+    named.is_none_or(|(_, value)| !single && pairs.len() > 1 && !value.get().starts_with('['))
+}
+
+/// The values of each row, in the order of the first row's names, as the row of the only input.
+fn in_order(model: &Model, port: &Port, rows: &[&RawValue]) -> Result<Inputs, Refusal> {
+    let mut names: HashMap<String, usize> = HashMap::new();
+    let mut text = String::from("[");
+    for (number, row) in rows.iter().enumerate() {
+        let Columns(pairs) = serde_json::from_str(row.get())
+            .map_err(|_| Refusal::Bad(format!("row {number}: expected an object, found {}", found(row))))?;
+        if number == 0 {
+            names = pairs.iter().enumerate().map(|(place, (name, _))| (name.clone(), place)).collect();
+        }
+        let mut values: Vec<Option<&str>> = vec![None; names.len()];
+        for (name, value) in &pairs {
+            let shown = name.escape_debug();
+            let Some(place) = names.get(name) else {
+                return Err(Refusal::Bad(format!("row {number}: the column '{shown}' is not in row 0")));
+            };
+            if values[*place].replace(value.get()).is_some() {
+                return Err(Refusal::Bad(format!("row {number}: the column '{shown}' is there twice")));
+            }
+        }
+        if let Some((name, _)) = names.iter().find(|(_, place)| values[**place].is_none()) {
+            let shown = name.escape_debug();
+            return Err(Refusal::Bad(format!("row {number}: the column '{shown}' is missing, row 0 has it")));
+        }
+        text.push_str(if number == 0 { "[" } else { ",[" });
+        text.push_str(&values.into_iter().flatten().collect::<Vec<_>>().join(","));
+        text.push(']');
+    }
+    text.push(']');
+    let mut tensor = json::tensor(&text, port.kind).map_err(|what| of_input(&port.name, &what))?;
+    if port.shape.len() == 1 && tensor.shape.get(1) == Some(&1) {
+        tensor.shape.truncate(1);
+    }
+    model.tensors(vec![tensor])
 }
 
 fn of_input(name: &str, what: &str) -> Refusal {

@@ -63,6 +63,11 @@ impl Service {
         let media = match route {
             Route::Invocations => media(headers.get(CONTENT_TYPE))?,
             Route::Infer if is_arrow(headers) => Media::Arrow,
+            Route::Predict if is_arrow(headers) => {
+                let what =
+                    format!("this route takes {JSON}; send an Arrow stream to /invocations, or to protocol v2's infer");
+                return Err(Refusal::MediaType(what));
+            }
             _ => Media::Json,
         };
         if media == Media::Arrow {

@@ -94,6 +94,13 @@ impl Table {
 }
 
 fn unreadable(error: &ArrowError) -> Refusal {
+    // What the reader calls by the name of a part of it that is not there.
+    let text = error.to_string();
+    if ["lz4", "zstd"].iter().any(|packed| text.contains(packed)) {
+        let what = "the buffers of the Arrow stream are packed (lz4 or zstd): write it without compression, or pack the \
+                    whole body with gzip and say Content-Encoding";
+        return Refusal::Bad(what.to_owned());
+    }
     Refusal::Bad(format!("the body cannot be read as an Arrow IPC stream: {error}"))
 }
 

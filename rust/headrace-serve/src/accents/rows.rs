@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::cells::Column;
-use super::{array, found, from_columns, from_rows, of_input, read};
+use super::{Object, array, found, from_columns, from_rows, object, of_input, read};
 use crate::error::Refusal;
 use crate::inputs::Inputs;
 use crate::json::{self, write_text, write_values};
@@ -14,7 +14,7 @@ use crate::tensor::Tensor;
 #[derive(Deserialize)]
 struct Document<'a> {
     #[serde(borrow)]
-    dataframe_split: Option<Split<'a>>,
+    dataframe_split: Option<Object<Split<'a>>>,
     #[serde(borrow)]
     dataframe_records: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -26,13 +26,14 @@ struct Document<'a> {
 #[derive(Deserialize)]
 struct Split<'a> {
     columns: Option<Vec<serde_json::Value>>,
+    index: Option<Vec<serde::de::IgnoredAny>>,
     #[serde(borrow)]
     data: &'a RawValue,
 }
 
 /// A request to `:predict`.
 pub fn v1(model: &Model, text: &str) -> Result<Inputs, Refusal> {
-    let document: Document<'_> = read(text)?;
+    let document: Document<'_> = object(text, "`instances` or `inputs`")?;
     match (document.instances, document.inputs) {
         (Some(rows), None) => instances(model, rows),
         (None, Some(columns)) => inputs(model, columns),
@@ -42,10 +43,10 @@ pub fn v1(model: &Model, text: &str) -> Result<Inputs, Refusal> {
 
 /// A request to `/invocations`.
 pub fn mlflow(model: &Model, text: &str) -> Result<Inputs, Refusal> {
-    let document: Document<'_> = read(text)?;
+    let document: Document<'_> = object(text, "`dataframe_split`, `dataframe_records`, `instances` or `inputs`")?;
     let Document { dataframe_split, dataframe_records, instances: rows, inputs: columns } = document;
     match (dataframe_split, dataframe_records, rows, columns) {
-        (Some(frame), None, None, None) => split(model, &frame),
+        (Some(Object(frame)), None, None, None) => split(model, &frame),
         (None, Some(rows), None, None) => from_rows(model, &array(rows, "`dataframe_records`")?),
         (None, None, Some(rows), None) => instances(model, rows),
         (None, None, None, Some(columns)) => inputs(model, columns),
@@ -117,7 +118,21 @@ fn named_tensors(model: &Model, columns: Columns<'_>) -> Result<Inputs, Refusal>
 
 /// pandas' `orient="split"`.
 fn split(model: &Model, frame: &Split<'_>) -> Result<Inputs, Refusal> {
+    let rows = array(frame.data, "`dataframe_split.data`")?;
+    if let Some(index) = frame.index.as_ref().filter(|index| index.len() != rows.len()) {
+        let (found, expected) = (index.len(), rows.len());
+        return Err(Refusal::Bad(format!(
+            "`dataframe_split.index` has {found} values, `dataframe_split.data` has {expected} rows"
+        )));
+    }
     if takes_matrix(model) {
+        for (number, row) in rows.iter().enumerate() {
+            // A value that is no array is a row of one, as in a data frame.
+            let width = if row.get().starts_with('[') { array(row, "")?.len() } else { 1 };
+            if let Some(columns) = frame.columns.as_ref().filter(|columns| columns.len() != width) {
+                return Err(uneven(number, width, columns.len()));
+            }
+        }
         return matrix(model, frame.data);
     }
     let Some(names) = &frame.columns else {
@@ -125,11 +140,10 @@ fn split(model: &Model, frame: &Split<'_>) -> Result<Inputs, Refusal> {
     };
     let names = names.iter().map(|name| name.as_str().map_or_else(|| name.to_string(), str::to_owned));
     let mut columns: Vec<(String, Vec<&RawValue>)> = names.map(|name| (name, Vec::new())).collect();
-    for (number, row) in array(frame.data, "`dataframe_split.data`")?.into_iter().enumerate() {
+    for (number, row) in rows.into_iter().enumerate() {
         let values = array(row, &format!("row {number} of `dataframe_split.data`"))?;
         if values.len() != columns.len() {
-            let (found, expected) = (values.len(), columns.len());
-            return Err(Refusal::Bad(format!("row {number} has {found} values, there are {expected} columns")));
+            return Err(uneven(number, values.len(), columns.len()));
         }
         for ((_, column), value) in columns.iter_mut().zip(values) {
             column.push(value);
@@ -138,8 +152,12 @@ fn split(model: &Model, frame: &Split<'_>) -> Result<Inputs, Refusal> {
     from_columns(model, columns.into_iter().map(|(name, values)| (name, Column::Raw(values))).collect(), false)
 }
 
+fn uneven(row: usize, found: usize, expected: usize) -> Refusal {
+    Refusal::Bad(format!("row {row} has {found} values, there are {expected} columns"))
+}
+
 /// An object as pairs, in order; a key that is there twice stays so.
-struct Columns<'a>(Vec<(String, &'a RawValue)>);
+pub(super) struct Columns<'a>(pub(super) Vec<(String, &'a RawValue)>);
 
 impl<'de: 'a, 'a> Deserialize<'de> for Columns<'a> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {

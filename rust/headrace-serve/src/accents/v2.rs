@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::binary::{self, Tail};
 use super::tensors::{self, Given, Values, count_of};
-use super::{of_input, read};
+use super::{Object, object, of_input};
 use crate::error::Refusal;
 use crate::inputs::Inputs;
 use crate::json::{write_text, write_values};
@@ -31,10 +31,10 @@ pub struct Infer {
 #[derive(Deserialize)]
 struct Document<'a> {
     id: Option<String>,
-    parameters: Option<Parameters>,
+    parameters: Option<Object<Parameters>>,
     #[serde(borrow)]
-    inputs: Vec<Input<'a>>,
-    outputs: Option<Vec<Wanted>>,
+    inputs: Vec<Object<Input<'a>>>,
+    outputs: Option<Vec<Object<Wanted>>>,
 }
 
 #[derive(Deserialize)]
@@ -55,7 +55,7 @@ struct Input<'a> {
     name: String,
     shape: Vec<i64>,
     datatype: String,
-    parameters: Option<Parameters>,
+    parameters: Option<Object<Parameters>>,
     #[serde(borrow)]
     data: Option<&'a RawValue>,
 }
@@ -63,12 +63,12 @@ struct Input<'a> {
 #[derive(Deserialize)]
 struct Wanted {
     name: String,
-    parameters: Option<Parameters>,
+    parameters: Option<Object<Parameters>>,
 }
 
 /// Reads a request; `tail` is what stands behind its JSON, where it says where that ends.
 pub fn infer(model: &Model, text: &str, tail: &[u8]) -> Result<Infer, Refusal> {
-    let document: Document<'_> = read(text)?;
+    let document: Document<'_> = object(text, "`inputs`")?;
     let bytes = document.parameters.as_ref().and_then(|given| given.binary_data_output).unwrap_or(false);
     let wanted = match &document.outputs {
         Some(wanted) if !wanted.is_empty() => positions(model, wanted, bytes)?,
@@ -119,9 +119,9 @@ pub fn raw(model: &Model, body: &[u8]) -> Result<Infer, Refusal> {
 }
 
 /// The outputs that are wanted, each once: a short request must not ask for an answer without end.
-fn positions(model: &Model, wanted: &[Wanted], bytes: bool) -> Result<Vec<(usize, bool)>, Refusal> {
+fn positions(model: &Model, wanted: &[Object<Wanted>], bytes: bool) -> Result<Vec<(usize, bool)>, Refusal> {
     let mut positions: Vec<(usize, bool)> = Vec::new();
-    for Wanted { name, parameters } in wanted {
+    for Object(Wanted { name, parameters }) in wanted {
         let position = position(model, name)?;
         if positions.iter().any(|(known, _)| *known == position) {
             return Err(Refusal::Bad(format!("the output '{}' is wanted twice", name.escape_debug())));

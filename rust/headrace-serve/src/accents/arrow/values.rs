@@ -217,6 +217,18 @@ fn texts(column: &ArrayRef) -> Result<Vec<String>, String> {
         DataType::Utf8 => all(column.as_string::<i32>().iter()),
         DataType::LargeUtf8 => all(column.as_string::<i64>().iter()),
         DataType::Utf8View => all(column.as_string_view().iter()),
+        DataType::Dictionary(..) => {
+            // Categories. A key that is null stands for no text, whatever else it holds.
+            let dictionary = column.as_any_dictionary();
+            if dictionary.keys().null_count() > 0 {
+                return Err("holds null, expected a text".to_owned());
+            }
+            if dictionary.values().is_empty() {
+                return Ok(Vec::new());
+            }
+            let values = texts(dictionary.values())?;
+            Ok(dictionary.normalized_keys().into_iter().map(|key| values[key].clone()).collect())
+        }
         _ => wrong(column, "texts"),
     }
 }
