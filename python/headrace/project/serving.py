@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from headrace.errors import ServingError
 from headrace.serving.follower import Follower
 from headrace.serving.routes import Route, Target
+from headrace.serving.signature import numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -136,9 +137,10 @@ def offer_files(server: Server, routes: Sequence[Route]) -> None:
     """Load and offer routes that name files only."""
     for route in routes:
         loaded: dict[Target, Loaded] = {}
+        numbers = numbered([target.which for target in route.targets if isinstance(target.which, Path)])
         for target in route.targets:
             if target not in loaded and isinstance(target.which, Path):
-                loaded[target] = server.load(target.which)
+                loaded[target] = server.load(target.which, version=numbers[target.which])
         weights: dict[Loaded, int] = {}
         for target, weight in route.weights:
             weights[loaded[target]] = weights.get(loaded[target], 0) + weight

@@ -6,6 +6,7 @@ import threading
 from typing import TYPE_CHECKING, Protocol
 
 from headrace.errors import CorruptObjectError, HeadraceError, NotFoundError, StoreError
+from headrace.serving.signature import lacking, numbered
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -74,6 +75,7 @@ class Follower:
         self._every = every
         self._served: dict[str, tuple[int | Path | None, ...]] = {}
         self._refused: dict[str, tuple[int | Path | None, ...]] = {}
+        self._offered: dict[str, tuple[Loaded, ...]] = {}
         self._loaded: dict[tuple[str, int | Path], Loaded] = {}
         self._reachable = True
         self._ended = threading.Event()
@@ -166,6 +168,7 @@ class Follower:
 
     def _offer(self, registry: Versions, route: Route, wanted: tuple[int | Path | None, ...]) -> None:
         fresh: dict[tuple[str, int | Path], Loaded] = {}
+        numbers = numbered(wanted)
 
         def loaded(target: Target, found: int | Path | None) -> Loaded:
             if found is None:
@@ -173,8 +176,11 @@ class Follower:
             key = (target.model, found)
             known = self._loaded.get(key) or fresh.get(key)
             if known is None:
-                source = registry.get(target.model, found) if isinstance(found, int) else found
-                known = fresh[key] = self._server.load(source)
+                if isinstance(found, int):
+                    known = self._server.load(registry.get(target.model, found))
+                else:
+                    known = self._server.load(found, version=numbers[found])
+                fresh[key] = known
             return known
 
         weights: dict[Loaded, int] = {}
@@ -186,7 +192,12 @@ class Follower:
         ]
         # A version is not its own shadow: right after a promotion it would be.
         shadows = [one for one in dict.fromkeys(shadows) if one not in weights]
+        before = self._offered.get(route.endpoint, ())
         self._server.route(route.endpoint, weights, shadows=shadows, key=route.key)
+        self._offered[route.endpoint] = tuple(weights)
+        if before and (lack := next(filter(None, (lacking(before[0], one) for one in weights)), None)):
+            # Whoever promoted it knows; whose requests do not have it yet may not.
+            self._say(f"warning: {route.endpoint} now {lack}, which {before[0]} did not: requests without are refused")
         self._served[route.endpoint] = wanted
         self._loaded.update(fresh)
         used = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
 import os
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from headrace.errors import HeadraceError, ModelFormatError, NotFoundError, ServingError
+from headrace.serving.signature import lacking, refuse_mixed
 from headrace.serving.window import LiveWindow
 
 if TYPE_CHECKING:
@@ -224,6 +226,7 @@ class Server:
         if name is not None and len(models) > 1:
             raise ServingError(f"there are {len(models)} models and one name", place="name", hint="Leave it out.")
         self._routes: dict[str, dict[Loaded, int]] = {}
+        self._files: dict[str, dict[bytes, int]] = {}
         self._changing = threading.Lock()
         self._core = serving.start(options)
         # Also at the end of the interpreter, before the threads would lose what they stand on.
@@ -252,18 +255,22 @@ class Server:
             raise ServingError(f"there are two models of the name {loaded.model!r}", place="model")
         self.route(loaded.model, {loaded: 1})
 
-    def load(self, model: PackageView | str | os.PathLike[str], *, name: str | None = None) -> Loaded:
+    def load(
+        self, model: PackageView | str | os.PathLike[str], *, name: str | None = None, version: str | None = None
+    ) -> Loaded:
         """Get a version ready beside what is served: check it, replay its golden rows, warm it up.
 
-        What is served is as it was, whether this succeeds or fails. Raises what making a server raises.
+        `version`: the number of a file's version; by itself those of one name are 1, 2, 3 as they are loaded, and the
+        same bytes again are the same version. What is served is as it was, whether this succeeds or fails. Raises what
+        making a server raises.
         """
         try:
-            return self._load(model, name)
+            return self._load(model, name, version)
         except HeadraceError:
             self._core.refused()
             raise
 
-    def _load(self, model: PackageView | str | os.PathLike[str], name: str | None) -> Loaded:
+    def _load(self, model: PackageView | str | os.PathLike[str], name: str | None, number: str | None) -> Loaded:
         from headrace.compute import serving
 
         if not isinstance(model, str | os.PathLike):
@@ -273,8 +280,13 @@ class Server:
         name = path.stem if name is None else name
         if not name.isprintable():
             raise ServingError(f"{name!r} cannot stand in a route", place="name", hint="Give another name.")
+        onnx = _read(path)
+        if number is None:
+            with self._changing:
+                known = self._files.setdefault(name, {})
+                number = str(known.setdefault(hashlib.sha256(onnx).digest(), len(known) + 1))
         try:
-            return Loaded(name, "1", serving.load_graph(self._core, _read(path), name=name, version="1"))
+            return Loaded(name, number, serving.load_graph(self._core, onnx, name=name, version=number))
         except ModelFormatError as error:
             # In a package it is called model.onnx, here as its owner calls it.
             raise ModelFormatError(error.message, place=str(path), hint=error.hint) from error
@@ -302,26 +314,64 @@ class Server:
             The header that decides who gets which version: the same for the same value, as long as the weights are the
             same. When a weight grows, nobody moves away from that version. Requests without it are dealt in turn.
 
+        Raises
+        ------
+        ServingError
+            Two versions have the same number, or take other inputs: who asks does not know which answers.
+
         """
         if not endpoint.isprintable() or not endpoint:
             raise ServingError(f"{endpoint!r} cannot stand in a route", place="endpoint", hint="Give another name.")
         for version, weight in versions.items():
             if not 0 <= weight < 2**32:
                 raise ServingError(f"the weight of {version} is {weight}, expected 0 to 4294967295", place="weight")
+        refuse_mixed(endpoint, list(versions), shadows)
         with self._changing:
             shares = [(version.core, weight) for version, weight in versions.items()]
             tried = [version.core for version in shadows]
             self._core.offer(endpoint=endpoint, versions=shares, shadows=tried, key=key)
             self._routes[endpoint] = dict(versions)
 
-    def swap(self, model: PackageView | str | os.PathLike[str], *, endpoint: str | None = None) -> Loaded:
-        """Load a version and send everybody to it who asks for `endpoint`. Default: the endpoint of the model's name.
+    def swap(
+        self,
+        model: PackageView | str | os.PathLike[str],
+        *,
+        endpoint: str | None = None,
+        other_inputs: bool = False,
+    ) -> Loaded:
+        """Load a version and send everybody to it who asks for `endpoint`.
 
-        What was served before answers the requests that it has, and ends. If the new version cannot be loaded, nothing
-        changes, and what making a server raises is raised.
+        Default: the endpoint of the model's name, or else the only one that there is. With `other_inputs` the version
+        may take inputs that the requests until now do not have. What was served before answers the requests that it
+        has, and ends.
+
+        Raises
+        ------
+        ServingError
+            There are several endpoints and none of the model's name, or requests that were right until now would be
+            refused. Besides, what making a server raises. Nothing has changed then.
+
         """
         loaded = self.load(model)
-        self.route(loaded.model if endpoint is None else endpoint, {loaded: 1})
+        with self._changing:
+            names = list(self._routes)
+            if endpoint is None:
+                endpoint = loaded.model if loaded.model in names or not names else names[0]
+                if loaded.model not in names and len(names) > 1:
+                    raise ServingError(
+                        f"no endpoint is called {loaded.model!r}; there are {', '.join(map(repr, names))}",
+                        place="endpoint",
+                        hint="Say which one is meant, by `endpoint=`, or add one by `route`.",
+                    )
+            before = list(self._routes.get(endpoint, ()))
+        for one in [] if other_inputs else before:
+            if lack := lacking(one, loaded):
+                raise ServingError(
+                    f"{loaded} {lack}, which {one} did not: requests that {endpoint!r} gets would be refused",
+                    place=endpoint,
+                    hint="Give other_inputs=True if clients are ready for it, or add an endpoint by `route`.",
+                )
+        self.route(endpoint, {loaded: 1})
         return loaded
 
     @property

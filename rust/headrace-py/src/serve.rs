@@ -274,6 +274,19 @@ impl PyServedVersion {
     fn batched(&self) -> bool {
         self.model.as_ref().is_some_and(|model| model.batched)
     }
+
+    /// Name, type and shape of what it takes.
+    #[getter]
+    fn inputs(&self) -> Vec<(String, String, Vec<i64>)> {
+        let columns = self.model.as_ref().map_or(&[][..], |model| &model.inputs);
+        columns.iter().map(|column| (column.name.clone(), column.datatype.clone(), column.shape.clone())).collect()
+    }
+
+    /// Whether it takes rows of raw columns, and not tensors.
+    #[getter]
+    fn takes_rows(&self) -> bool {
+        self.model.as_ref().is_some_and(|model| model.takes_rows())
+    }
 }
 
 impl Drop for PyServedVersion {
@@ -370,6 +383,10 @@ fn read_watch(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Option<Wa
         })
     });
     let period = period.map(|period| seconds(py, "window", period)).transpose()?;
+    if let Some(short) = period.filter(|period| *period < Duration::from_secs(1)) {
+        let found = format!("window is {} s, expected 1 to 86400", short.as_secs_f64());
+        return Err(serving_error(py, &found, Some("window"), None));
+    }
     Ok(Some(WatchOptions { period, log: log.transpose()? }))
 }
 
@@ -406,10 +423,10 @@ fn read_options(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Options
             body: positive("max_body_bytes")?.get(),
             bulk: positive("max_bulk_bytes")?.get(),
             bulk_rows: positive("max_bulk_rows")?.get(),
-            head: seconds(py, "head_timeout", item(options, "head_timeout")?)?,
-            answer: seconds(py, "answer_timeout", item(options, "answer_timeout")?)?,
-            arrival: seconds(py, "body_timeout", item(options, "body_timeout")?)?,
-            deadline: seconds(py, "deadline", item(options, "deadline")?)?,
+            head: some_time(py, "head_timeout", item(options, "head_timeout")?)?,
+            answer: some_time(py, "answer_timeout", item(options, "answer_timeout")?)?,
+            arrival: some_time(py, "body_timeout", item(options, "body_timeout")?)?,
+            deadline: some_time(py, "deadline", item(options, "deadline")?)?,
         },
         held_bytes: positive("max_held_bytes")?.get(),
         engine: wanted(py, &item::<String>(options, "engine")?)?,
@@ -437,6 +454,16 @@ fn read_aliases(py: Python<'_>, options: &Bound<'_, PyDict>) -> PyResult<Vec<Ali
     let routes: Vec<(String, String)> = item(options, "paths")?;
     let aliases = routes.iter().map(|(path, kind)| Alias::new(path, kind));
     aliases.collect::<Result<_, _>>().map_err(|error| raise_start(py, &error))
+}
+
+/// A time in which nothing can be done is none.
+fn some_time(py: Python<'_>, option: &str, value: f64) -> PyResult<Duration> {
+    let time = seconds(py, option, value)?;
+    if time < Duration::from_millis(1) {
+        let found = format!("{option} is {value} s, expected 0.001 to 86400");
+        return Err(serving_error(py, &found, Some(option), None));
+    }
+    Ok(time)
 }
 
 fn seconds(py: Python<'_>, option: &str, value: f64) -> PyResult<Duration> {
