@@ -12,9 +12,10 @@ from typing import Any
 import polars as pl
 import pytest
 
-from headrace.errors import DataError, SpecError
+from headrace.errors import DataError, NotFoundError, SpecError
 from headrace.project import feedback
 from headrace.project.feedback import take_file
+from headrace.registry.names import parse
 from headrace.serving.labels import Columns
 from headrace.store import Store
 
@@ -106,6 +107,27 @@ def test_metrics_of_one_model_of_those_in_the_log(project: Any, tmp_path: Path) 
     segment(tmp_path / "log", "1.arrow", [("a", 0, dt.datetime(2024, 1, 1, tzinfo=dt.UTC), "1", 0.2)])
     assert len(feedback.summary(project, log=tmp_path / "log", model="m")) == 1
     assert feedback.summary(project, log=tmp_path / "log", model="n") == []
+
+
+def test_versions_that_nobody_has_do_not_take_the_others_along(project: Any, tmp_path: Path) -> None:
+    """A file that was served beside the project's models, or a model that was deleted."""
+    day, log = dt.datetime(2024, 1, 1, tzinfo=dt.UTC), tmp_path / "log"
+    segment(log, "1.arrow", [("a", 0, day, "1", 0.2)])
+    segment(log, "2.arrow", [("b", 0, day, "1", 0.2)])
+    other = pl.read_ipc(io.BytesIO((log / "2.arrow").read_bytes())).with_columns(model=pl.lit("a file"))
+    other.write_ipc(log / "2.arrow")
+    take_file(project, labels(tmp_path / "l.csv", "request_id,label\na,no\nb,no\n"), Columns())
+    known = project.registry.resolve
+
+    def resolve(which: str) -> Any:
+        if not which.startswith("m@"):
+            parse(which)  # as the registry does
+            raise NotFoundError(f"there is no model {which!r}")
+        return known(which)
+
+    project.registry.resolve = resolve
+    found = {one.model: (one.labelled, one.metrics.get("accuracy")) for one in feedback.summary(project, log=log)}
+    assert found == {"m": (1, 1.0), "a file": (1, None)}
 
 
 def test_a_label_that_is_no_class_is_said(project: Any, tmp_path: Path) -> None:

@@ -82,6 +82,8 @@ def feedback(
         if summary:
             found = summed(project, log=log_dir, period=period)  # type: ignore[arg-type]  # one of the choices
             document |= as_document(found)
+            if strangers := sorted({f"{one.model}@{one.version}" for one in found if one.labelled and not one.metrics}):
+                click.echo(f"not in the registry, so without metrics: {', '.join(strangers)}", err=True)
             if not as_json:
                 names = list(dict.fromkeys(name for one in found for name in one.metrics))[:4]
                 heads = [Column("version"), Column("from"), Column("rows", "right"), Column("labelled", "right")]

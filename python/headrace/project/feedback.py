@@ -8,7 +8,7 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from headrace.errors import DataError, SpecError
+from headrace.errors import DataError, InvalidNameError, NotFoundError, SpecError
 from headrace.hooks.catalog import nearest
 from headrace.project.reading import read_file
 from headrace.serving.labels import Columns, read
@@ -113,7 +113,7 @@ def summary(
     """Metrics over time by version, of the rows in the prediction log that have a label by now; also by `slices`.
 
     A request that is in the log twice, because its client tried again, counts once: the last time. `slices` are inputs
-    that the server logged. `model`: of this one only; the log has whatever the store's servers serve.
+    that the server logged. A version that is not in the registry, as that of a file, has rows and no metrics. `model`: of this one only; the log has whatever the store's servers serve.
     """
     import polars as pl
 
@@ -226,7 +226,12 @@ def _metrics(
     from headrace.compute.plan.feature_plan import FeaturePlan
 
     if which not in plans:
-        plans[which] = FeaturePlan.from_document(json.loads(project.registry.resolve(which).read("plan.json")))
+        try:
+            package = project.registry.resolve(which)
+        except (NotFoundError, InvalidNameError):
+            # A file that was served beside the project's models, or a model that was deleted: nobody knows its classes.
+            return {}
+        plans[which] = FeaturePlan.from_document(json.loads(package.read("plan.json")))
     return all_metrics(_scored(plans[which], judged, which))
 
 
