@@ -6,6 +6,7 @@ import io
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -239,6 +240,19 @@ def test_serve_toml(project):
         assert (reply.status, reply.headers["headrace-version"]) == (200, "late@1")
     with command("late.onnx", "--config", "serve.toml", "--workers", "2", where=where) as (_, document):
         assert document["routes"]["late"] == {"late@1": 1}
+
+
+def test_what_the_file_names_lies_beside_it_and_no_log_is_none(project, tmp_path):
+    where, body = project
+    (where / "cfg").mkdir()
+    (where / "cfg" / "serve.toml").write_text('[server]\nlog = "kept"\n[endpoints.shop]\nmodel = "shop"\n')
+    for more, there in ([], True), (["--no-log"], False):
+        with command("--config", "cfg/serve.toml", *more, where=where) as (_, document):
+            assert ask(f"{document['url']}/invocations", body).status == 200
+        assert list((where / "cfg").glob("kept/*.arrow")) != [] if there else not (where / "cfg" / "kept").exists()
+        assert not (where / "kept").exists()
+        shutil.rmtree(where / "cfg" / "kept", ignore_errors=True)
+    assert not (where / ".headrace" / "predictions").exists()
 
 
 @pytest.mark.parametrize(

@@ -81,7 +81,7 @@ def test_an_index_of_another_length_is_refused_for_a_package(served):
     [
         ("/invocations", [None, None, [[1, 2, 3, 4]], None], "expected an object with `dataframe_split`"),
         ("/invocations", [[1, 2, 3, 4]], "found an array"),
-        ("/invocations", "[1", "expected an object"),
+        ("/invocations", "[1", "the body cannot be read"),
         ("/v1/models/late:predict", [[1, 2, 3, 4]], "expected an object with `instances` or `inputs`, found an array"),
         ("/v2/models/late/infer", [None, None, [["features", [1, 4], "FP32", None, [1, 2, 3, 4]]], None], "`inputs`"),
         ("/v2/models/late/infer", {"inputs": [["features", [1, 4], "FP32", None, [1, 2, 3, 4]]]}, "expected an object"),

@@ -15,6 +15,7 @@ import pytest
 
 import headrace
 from headrace.cli.platform import platform
+from headrace.cli.serve import of_environment
 from headrace.errors import ServingError
 from serving.served import ask, columns, rows
 
@@ -76,11 +77,38 @@ def test_azure(model):
         ({"/a b": "predict"}, "expected a path"),
         ({"/a?b": "predict"}, "expected a path"),
         ({"/a": "score"}, "route is 'score', expected live, ready or predict"),
+        ({"/metrics": "predict"}, "route is '/metrics', expected a path on which the server does not answer"),
+        ({"/invocations": "live"}, "'/invocations'"),
+        ({"/v2/models/late/infer/": "predict"}, "'/v2/models/late/infer/'"),
+        ({"/openapi.json": "ready"}, "'/openapi.json'"),
+        ({"/feedback": "predict"}, "'/feedback'"),
     ],
 )
 def test_a_route_that_cannot_be_is_refused(model, routes, message):
     with pytest.raises(ServingError, match=message.replace("?", r"\?")):
         headrace.Server(model, paths=routes)
+
+
+def test_a_path_that_means_the_same_may_be_named(model):
+    """Platforms say /ping and /invocations themselves."""
+    paths = {"/ping": "ready", "/invocations": "predict", "/v1/models/late:predict": "predict", "/": "live"}
+    with headrace.Server(model, workers=1, paths=paths) as server:
+        assert [ask(server.url + path).status for path in ("/ping", "/")] == [200, 200]
+        assert ask(f"{server.url}/v1/models/late:predict", {"instances": rows(1).tolist()}).status == 200
+
+
+def test_a_variable_that_is_empty_is_not_there():
+    assert platform("vertex", {"AIP_HTTP_PORT": ""}).port == 8080
+    assert platform("sagemaker", {"SAGEMAKER_BIND_TO_PORT": ""}).port == 8080
+
+
+def test_a_path_in_the_environment_may_have_blanks(tmp_path):
+    (tmp_path / "my model").mkdir()
+    path = tmp_path / "my model" / "model.onnx"
+    path.write_bytes(b"")
+    assert of_environment(str(path)) == (str(path),)
+    assert of_environment("shop late@2") == ("shop", "late@2")
+    assert of_environment(f"a.onnx {tmp_path}/b.onnx") == ("a.onnx", f"{tmp_path}/b.onnx")
 
 
 def test_sagemaker(served):

@@ -134,6 +134,23 @@ def test_routes_methods_types_and_hosts(plain):
 
 
 @pytest.mark.parametrize(
+    ("head", "status"),
+    [
+        (b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nHost: evil.example\r\n", b"400"),
+        (b"GET /v2 HTTP/1.1\r\nHost: localhost\r\nHost: localhost\r\n", b"400"),
+        (b"GET http://evil.example/v2 HTTP/1.1\r\nHost: localhost\r\n", b"421"),
+        (b"GET http://localhost:1/v2 HTTP/1.1\r\nHost: evil.example\r\n", b"200"),
+    ],
+    ids=range(4),
+)
+def test_there_is_one_host_and_the_first_line_wins(plain, head, status):
+    """RFC 9112, 3.2."""
+    with socket.create_connection((plain.host, plain.port), timeout=30) as connection:
+        connection.sendall(head + b"Connection: close\r\n\r\n")
+        assert connection.recv(4096).startswith(b"HTTP/1.1 " + status)
+
+
+@pytest.mark.parametrize(
     "sent",
     [
         HEAD % 900 + b"{",

@@ -14,7 +14,8 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 import headrace
-from headrace.errors import ModelFormatError, NotFoundError, ServingError
+from headrace.errors import ConfigError, ModelFormatError, NotFoundError, ServingError
+from headrace.serving import config
 from serving.served import FLOAT, graph, value, write_onnx
 
 USAGE, FAILED = 2, 3
@@ -73,6 +74,45 @@ def test_a_wrong_or_truncated_onnx_file(tmp_path, how):
         code, said = serve(path, "--port", "0")
         assert code == FAILED
         assert said.startswith(f"error: {path}: ") or str(path) in said
+
+
+def unfit() -> dict[str, tuple[list[object], list[object], list[object], str]]:
+    node, half = helper.make_node, TensorProto.FLOAT16
+    kind = helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(FLOAT, None))
+    maps = helper.make_value_info("y", helper.make_sequence_type_proto(kind))
+    zipped = node("ZipMap", ["x"], ["y"], domain="ai.onnx.ml", classlabels_int64s=[0, 1])
+    x, y = value("x", FLOAT, [None, 2]), value("y", FLOAT, [None, 2])
+    constant = node("Constant", [], ["y"], value_floats=[1.0])
+    return {
+        "ZipMap": ([zipped], [x], [maps], "zipmap"),
+        "float16": (
+            [node("Identity", ["x"], ["y"])],
+            [value("x", half, ["n", 2])],
+            [value("y", half, ["n", 2])],
+            "Cast",
+        ),
+        "no inputs": ([constant], [], [value("y", FLOAT, [1])], "with an input"),
+        "no rank": ([node("Identity", ["x"], ["y"])], [value("x", FLOAT, None)], [y], "Give it a shape"),
+    }
+
+
+@pytest.mark.parametrize("how", ["ZipMap", "float16", "no inputs", "no rank"])
+def test_a_model_that_is_whole_and_cannot_be_served_is_told_the_way_out(tmp_path, how):
+    nodes, inputs, outputs, hint = unfit()[how]
+    with pytest.raises(ModelFormatError) as caught:
+        headrace.Server(write_onnx(tmp_path / "m.onnx", nodes, inputs, outputs))
+    assert hint in (caught.value.hint or "")
+    assert "damaged" not in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("option", ["deadline", "head_timeout", "body_timeout", "answer_timeout", "window"])
+def test_a_time_in_which_nothing_can_be_done_is_refused_by_every_way_in(tmp_path, option):
+    with pytest.raises(ServingError, match=f"{option} is 0 s, expected"):
+        headrace.Server([], **{option: 0.0})
+    path = tmp_path / "serve.toml"
+    path.write_text(f"[server]\n{option} = 0.0\n")
+    with pytest.raises(ConfigError, match=rf"serve.toml:2: server.{option}"):
+        config.load(path)
 
 
 @pytest.mark.parametrize("where", ["initializer", "constant", "sparse"])

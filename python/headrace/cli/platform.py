@@ -46,7 +46,7 @@ def platform(name: str, environment: Mapping[str, str]) -> Platform:
 
 
 def _port(environment: Mapping[str, str], variable: str) -> int:
-    text = environment.get(variable, "8080")
+    text = environment.get(variable) or "8080"
     if not (text.isascii() and text.isdigit() and 0 < int(text) <= 65_535):
         raise ServingError(f"{variable} is {text!r}, expected 1 to 65535", place=variable)
     return int(text)

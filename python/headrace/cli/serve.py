@@ -48,7 +48,7 @@ _FILES = 65_536
         "written": "with --write-dashboards: the files",
     },
 )
-@click.argument("models", metavar="[REF|FILE.onnx]...", nargs=-1, envvar="HEADRACE_MODEL")
+@click.argument("models", metavar="[REF|FILE.onnx]...", nargs=-1)
 @click.option(
     "--config",
     type=click.Path(dir_okay=False),
@@ -188,6 +188,8 @@ def serve(
         made = [str(path) for path in dashboards.write(write_dashboards)]
         click.echo(json.dumps({"written": made}) if as_json else "\n".join(made))
         return
+    if not models and (named := os.environ.get("HEADRACE_MODEL", "").strip()):
+        models = of_environment(named)
     if not models and config is None:
         raise click.UsageError("name what to serve: REF, or FILE.onnx, or --config FILE")
     from headrace.project import serving
@@ -216,9 +218,13 @@ def serve(
     }
     written = load(Path(config)) if config is not None else None
     options: dict[str, Any] = {"port": 8080, "drain": 25.0} | (written.options if written else {})
-    if config is not None and "tokens" in options:
-        options["tokens"] = Path(config).parent / options["tokens"]
+    for name in ("tokens", "log") if config is not None else ():
+        # What a file names lies beside it, wherever the server is started.
+        if name in options:
+            options[name] = Path(config or "").parent / options[name]
     options |= {name: value for name, value in given.items() if value is not None}
+    if no_log:
+        options.pop("log", None)
     place = platform_of(platform, os.environ) if platform else None
     if place is not None and port is None:
         options["port"] = place.port
@@ -282,6 +288,11 @@ def _allow_connections() -> None:
     wanted = _FILES if hard == resource.RLIM_INFINITY else min(hard, _FILES)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def of_environment(text: str) -> tuple[str, ...]:
+    """The models that HEADRACE_MODEL names, apart by blanks; a path may have blanks, and is taken whole."""
+    return (text,) if text.endswith(".onnx") and Path(text).exists() else tuple(text.split())
 
 
 def _path(text: str) -> tuple[str, str]:

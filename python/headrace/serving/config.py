@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _Count = Annotated[int, Field(ge=1, lt=2**32)]
+_Time = Annotated[float, Field(ge=0.001, le=86_400.0)]
 _Seconds = Annotated[float, Field(ge=0.0, le=86_400.0)]
 
 
@@ -40,12 +41,12 @@ class ServerTable(_Table):
     max_bulk_rows: _Count | None = None
     max_bulk_bytes: _Count | None = None
     max_connections: _Count | None = None
-    deadline: _Seconds | None = None
-    body_timeout: _Seconds | None = None
-    head_timeout: _Seconds | None = None
-    answer_timeout: _Seconds | None = None
+    deadline: _Time | None = None
+    body_timeout: _Time | None = None
+    head_timeout: _Time | None = None
+    answer_timeout: _Time | None = None
     max_held_bytes: _Count | None = None
-    window: _Seconds | None = None
+    window: Annotated[float, Field(ge=1.0, le=86_400.0)] | None = None
     log: str | None = None
     tokens: str | None = None
     log_sample: Annotated[float, Field(ge=0.0, le=1.0)] | None = None

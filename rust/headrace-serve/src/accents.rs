@@ -47,8 +47,7 @@ pub fn read<'a, T: serde::Deserialize<'a>>(text: &'a str) -> Result<T, Refusal> 
 fn object<'a, T: serde::Deserialize<'a>>(text: &'a str, keys: &str) -> Result<T, Refusal> {
     let first = text.trim_start();
     if !first.is_empty() && !first.starts_with('{') {
-        // Only looked at: what stands there may be no JSON either.
-        let found = serde_json::from_str(text).map_or("something else", found);
+        let found = found(read(text)?);
         return Err(Refusal::Bad(format!("the body: expected an object with {keys}, found {found}")));
     }
     read(text).map(|Object(document)| document)

@@ -1,7 +1,7 @@
 //! Ways in that a platform names: its own paths for health and for predictions.
 
 use crate::error::{Refusal, StartError};
-use crate::routes::{Accent, ENTRIES, Found, Route};
+use crate::routes::{self, Accent, ENTRIES, Found, Route};
 
 /// A path, and what it is another name for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,9 @@ impl Alias {
             "predict" => Route::Invocations,
             _ => return Err(wrong("route", kind, "live, ready or predict")),
         };
+        if hides(path, route) {
+            return Err(wrong("route", path, "a path on which the server does not answer something else already"));
+        }
         Ok(Self { path: path.to_owned(), route })
     }
 
@@ -47,4 +50,18 @@ impl Alias {
             Err((entry.accent, Refusal::Method(entry.allowed())))
         })
     }
+}
+
+/// Whether somebody who asks one of the server's own paths would be answered something else. At `/` Azure ML's containers
+/// and others are asked as they like.
+fn hides(path: &str, route: Route) -> bool {
+    let Some(entry) = ENTRIES.iter().find(|entry| routes::matches(entry.path, path)) else { return false };
+    let same = match entry.route {
+        Route::Live | Route::Ready | Route::Alive | Route::Ping | Route::ModelReady | Route::Model => {
+            matches!(route, Route::Live | Route::Ready)
+        }
+        Route::Invocations | Route::Predict => route == Route::Invocations,
+        _ => false,
+    };
+    path != "/" && !same
 }

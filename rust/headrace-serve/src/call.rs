@@ -93,7 +93,7 @@ impl Service {
         let began = Instant::now();
         let path = request.uri().path();
         let (_, call, permission) = CALLS.iter().find(|(known, ..)| *known == path).ok_or(Refusal::Method("POST"))?;
-        self.let_in(*permission, request.headers())?;
+        self.let_in(*permission, request.uri(), request.headers())?;
         let limit = self.deadline(request.headers())?;
         let limit = timeout(request.headers())?.map_or(limit, |asked| asked.min(limit));
         let (Parts { headers, .. }, mut body) = request.into_parts();

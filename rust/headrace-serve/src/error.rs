@@ -22,6 +22,15 @@ pub enum StartError {
         reason: String,
     },
 
+    /// The model is whole, but has what no client could send or read.
+    #[error("{reason}")]
+    Unfit {
+        /// What it has.
+        reason: String,
+        /// How it is made otherwise.
+        hint: &'static str,
+    },
+
     /// The feature plan is not valid.
     #[error(transparent)]
     Plan(headrace_core::Error),
@@ -96,7 +105,7 @@ impl StartError {
     /// Whether the model, its plan or its golden rows are at fault.
     #[must_use]
     pub fn is_of_model(&self) -> bool {
-        matches!(self, Self::Model { .. } | Self::Plan(_) | Self::Golden { .. })
+        matches!(self, Self::Model { .. } | Self::Unfit { .. } | Self::Plan(_) | Self::Golden { .. })
     }
 
     /// Where it happened.
@@ -104,7 +113,7 @@ impl StartError {
     pub fn place(&self) -> Option<String> {
         Some(match self {
             Self::Runtime { .. } => "onnxruntime".to_owned(),
-            Self::Model { .. } => "model.onnx".to_owned(),
+            Self::Model { .. } | Self::Unfit { .. } => "model.onnx".to_owned(),
             Self::Plan(error) => return error.place(),
             Self::Golden { .. } => "golden.json".to_owned(),
             Self::Bind { address, .. } => address.clone(),
@@ -122,6 +131,7 @@ impl StartError {
         Some(match self {
             Self::Runtime { .. } => "pip install -U 'onnxruntime>=1.23'",
             Self::Model { .. } => "The file is damaged, is no ONNX model, or needs a newer onnxruntime.",
+            Self::Unfit { hint, .. } => hint,
             Self::Plan(error) => return error.hint(),
             Self::Golden { .. } => "Do not use this package; register the model again.",
             Self::Bind { in_use: true, .. } => "End what listens there, or choose another port (0: any that is free).",

@@ -13,7 +13,8 @@ use hyper::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, EXPECT, HOST, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use hyper::http::request::Parts;
-use hyper::{Request, Response, StatusCode, Version};
+use hyper::http::uri::Authority;
+use hyper::{Request, Response, StatusCode, Uri, Version};
 
 use crate::accents::{self, openapi, v2};
 use crate::activity::Activity;
@@ -164,7 +165,7 @@ impl Service {
             Err((accent, refusal)) => return self.refuse(accent, &refusal, None),
         };
         let accent = found.entry.accent;
-        if let Err(refusal) = self.let_in(found.entry.permission, &request.headers) {
+        if let Err(refusal) = self.let_in(found.entry.permission, &request.uri, &request.headers) {
             return self.refuse(accent, &refusal, None);
         }
         let asked = match self.asked(&found, &request.headers) {
@@ -197,10 +198,15 @@ impl Service {
 
     /// Whether a request may come in. Without tokens only this machine's clients can reach the server, and a page in a
     /// browser that was led here must not; with tokens it has none, and the server may be known by any name.
-    pub(crate) fn let_in(&self, permission: Permission, headers: &HeaderMap) -> Result<(), Refusal> {
+    /// A name in the request's first line wins over the header, of which there is one at most (RFC 9112, 3.2).
+    pub(crate) fn let_in(&self, permission: Permission, uri: &Uri, headers: &HeaderMap) -> Result<(), Refusal> {
+        if headers.get_all(HOST).iter().nth(1).is_some() {
+            return Err(Refusal::Bad("the request has more than one Host header".to_owned()));
+        }
+        let host = uri.authority().map(Authority::as_str);
         match &self.tokens {
             Some(tokens) => tokens.check(permission, headers),
-            None if names_this_machine(headers.get(HOST)) => Ok(()),
+            None if host.map_or_else(|| names_this_machine(headers.get(HOST)), is_of_this_machine) => Ok(()),
             None => Err(Refusal::Host),
         }
     }
@@ -349,7 +355,10 @@ fn signed(mut response: Response<Full<Bytes>>, model: Option<&Model>) -> Respons
 /// its own (DNS rebinding) sends that name.
 fn names_this_machine(host: Option<&HeaderValue>) -> bool {
     let Some(host) = host else { return true };
-    let Ok(host) = host.to_str() else { return false };
+    host.to_str().is_ok_and(is_of_this_machine)
+}
+
+fn is_of_this_machine(host: &str) -> bool {
     let name = match host.strip_prefix('[') {
         Some(rest) => rest.split(']').next().unwrap_or_default(),
         None => host.split(':').next().unwrap_or_default(),

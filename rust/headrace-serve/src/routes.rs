@@ -203,6 +203,12 @@ pub fn find<'a>(method: &str, path: &'a str) -> Result<Found<'a>, (Accent, Refus
     })
 }
 
+/// Whether a path is like a pattern of [`ENTRIES`].
+pub(crate) fn matches(pattern: &str, path: &str) -> bool {
+    let path = path.strip_suffix('/').filter(|path| !path.is_empty()).unwrap_or(path);
+    matched(pattern, path).is_some()
+}
+
 /// A model and a version, where a path names them.
 type Named<'a> = (Option<Cow<'a, str>>, Option<Cow<'a, str>>);
 

@@ -153,14 +153,18 @@ fn ports(outlets: &[Outlet], what: &str) -> Result<Vec<Port>, StartError> {
 }
 
 fn port(outlet: &Outlet, what: &str) -> Result<Port, StartError> {
-    let failed = |found: &dyn fmt::Display| StartError::Model {
+    let failed = |found: &dyn fmt::Display, hint: &'static str| StartError::Unfit {
         reason: format!(
             "the model's {what} '{}' is {found}; tensors of float32, float64, int32, int64, bool and string can be served",
             outlet.name().escape_debug()
         ),
+        hint,
     };
     let ValueType::Tensor { ty, shape, .. } = outlet.dtype() else {
-        return Err(failed(&"not a tensor"));
+        return Err(failed(
+            &"not a tensor",
+            "Convert the model without ZipMap (skl2onnx: options={'zipmap': False}), or leave that output out.",
+        ));
     };
     let kind = match ty {
         TensorElementType::Float32 => Kind::F32,
@@ -169,7 +173,10 @@ fn port(outlet: &Outlet, what: &str) -> Result<Port, StartError> {
         TensorElementType::Int64 => Kind::I64,
         TensorElementType::Bool => Kind::Bool,
         TensorElementType::String => Kind::Text,
-        other => return Err(failed(&format!("a tensor of {other}"))),
+        other => {
+            let hint = "Put a Cast into the graph beside it, from or to one of these types.";
+            return Err(failed(&format!("a tensor of {other}"), hint));
+        }
     };
     Ok(Port { name: outlet.name().to_owned(), kind, shape: lengths(shape) })
 }

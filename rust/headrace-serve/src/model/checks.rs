@@ -7,12 +7,18 @@ use crate::tensor::{Data, Kind};
 
 /// Each input has an axis for rows.
 pub(super) fn check_axes(inputs: &[Port]) -> Result<(), StartError> {
-    let failed = |reason: String| Err(StartError::Model { reason });
+    let failed = |reason: String, hint| Err(StartError::Unfit { reason, hint });
     if inputs.is_empty() {
-        return failed("the model has no inputs".to_owned());
+        return failed(
+            "the model has no inputs".to_owned(),
+            "Make the graph with an input whose first axis is the rows.",
+        );
     }
     match inputs.iter().find(|port| port.shape.is_empty()) {
-        Some(port) => failed(format!("the model's input '{}' has no axis for rows", port.name.escape_debug())),
+        Some(port) => failed(
+            format!("the model's input '{}' has no axis for rows, or does not say its shape", port.name.escape_debug()),
+            "Give it a shape whose first axis is the rows, such as ['n', 4].",
+        ),
         None => Ok(()),
     }
 }
