@@ -170,3 +170,16 @@ def test_a_head_that_is_none_is_refused(folder: Path, text: str) -> None:
     code, found = verify(folder, "--head", text)
     assert code not in (0, 5)
     assert "is no head" in found["said"]
+
+
+def test_a_roll_back_that_was_cut_off_with_the_head_set_back_shows(folder: Path) -> None:
+    """The cycle is in the log, as a promotion; that it went back is in the registry alone."""
+    with Project(folder) as project:
+        registry, first = project.registry, project.registry.resolve("tide@1")
+        files = {name: first.read(name) for name in first.manifest["files"]}
+        registry.register("tide", {**files, "note.txt": b"2"}, about=first.manifest["about"], model_digest="0" * 64)
+        registry.promote("tide@2", why="by hand")
+        registry.rollback("tide", why="Loop, cycle 1. it hurt")
+    code, found = verify(folder)
+    assert code == 5
+    assert "the log does not have that" in found["problems"][0]

@@ -42,11 +42,15 @@ def audit(project: Project, head: str | None = None) -> Audit:
         problems.append(f"no entry has the hash {head}: the log was written anew, or cut off before it")
     if not problems:
         begun = {
-            int(entry.body["cycle"]) for entry in entries if entry.kind in ("promoting", "rolling back", "promoted")
+            (int(entry.body["cycle"]), int(entry.body[key]), entry.kind == "rolling back")
+            for entry in entries
+            for key in (("to",) if entry.kind == "rolling back" else ("version",))
+            if entry.kind in ("promoting", "rolling back", "promoted")
         }
         for move in reversed(project.registry.history(model_of(project))):
             match = _BY_THE_LOOP.match(move.why)
-            if match is not None and int(match[1]) not in begun:
+            back = move.action == "rollback"
+            if match is not None and (int(match[1]), move.version or 0, back) not in begun:
                 problems.append(
                     f"the loop made version {move.version} {move.alias} in its cycle {match[1]}, and the log does not "
                     "have that: it was written anew, or cut off"
