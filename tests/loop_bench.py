@@ -10,9 +10,10 @@ import polars as pl
 
 from headrace.hooks.transforms import NoTransforms
 from headrace.loop.clock import SimulatedClock
-from headrace.loop.controller import Controller, Place, Trained
+from headrace.loop.controller import Controller
 from headrace.loop.live import Live, joined
 from headrace.loop.policy import Columns, LoopPolicy
+from headrace.loop.workplace import Place, Trained
 from headrace.registry import Registry
 from headrace.store import Store
 from loop_project import DAY, START, rows

@@ -261,7 +261,7 @@ def test_a_plugin_that_cannot_say_when_it_is_due_is_a_problem(tide: Callable[...
         assert found.open(store).due() > found.clock.at
     assert found.once() == ["problem"]
     assert said in found.log()[-1].body["error"]
-    inner.when = START + dt.timedelta(days=1)
+    inner.when = START + dt.timedelta(minutes=30)
     with Store.open(found.root) as store:
         assert found.open(store).due() == inner.when.timestamp()
     assert found.once() == ["resolved"]

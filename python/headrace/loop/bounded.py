@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     import polars as pl
 
     from headrace.hooks.triggers import Trigger, TriggerContext
-    from headrace.loop.controller import Trained, Workshop
     from headrace.loop.live import LiveSource
+    from headrace.loop.workplace import Trained, Workshop
 
 LIVE_ROWS, INPUT_FILES, SERVER = "live rows", "input files", "server"
 """What a problem may be of, besides a trigger."""

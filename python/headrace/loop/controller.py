@@ -9,24 +9,24 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
-from headrace.errors import AliasConflictError, DataError, HeadraceError, StageTimeoutError
+from headrace.errors import AliasConflictError, DataError, HeadraceError, RegistryError, StageTimeoutError, StoreError
 from headrace.loop import state as words
 from headrace.loop.bounded import ELSEWHERE, INPUT_FILES, LIVE_ROWS, recordable
 from headrace.loop.clock import moment
 from headrace.loop.data import assemble, by_day, came_in, found_again, keep, sweep, window_start
 from headrace.loop.judging import judge
 from headrace.loop.moves import OWN, by_others, moves_of
-from headrace.loop.policy import WEEK
+from headrace.loop.policy import DAY, WEEK
 from headrace.loop.state import Cycle, State, fold
+from headrace.loop.workplace import Context, Place, Workshop
 from headrace.pipeline.spec import recorded
 from headrace.registry.names import CHAMPION
 from headrace.types import ModelVersion
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     import polars as pl
 
@@ -34,65 +34,14 @@ if TYPE_CHECKING:
     from headrace.loop.clock import Clock
     from headrace.loop.live import Live
     from headrace.loop.policy import Columns, LoopPolicy
-    from headrace.registry import Registry
-    from headrace.store.loops import LogEntry, LoopLease, Loops
+    from headrace.store.loops import LogEntry, LoopLease
     from headrace.types import PackageView, TransformSource
 
+HOUR = 3600.0
+WAY_BACK, HARM = "the version before", "a promotion that hurts"
+"""What a problem in the watch may be of; over with the watch."""
 _PATIENCE = 5
 """How often the cooldown doubles at most."""
-
-
-@dataclass(frozen=True)
-class Trained:
-    """What a run gave. `compared`: the champion that the gate looked at; `gate`: the digest of its report."""
-
-    run: str
-    status: str
-    version: int | None = None
-    package: str | None = None
-    passed: bool = False
-    compared: int | None = None
-    gate: str | None = None
-    why: str = ""
-
-
-class Workshop(Protocol):
-    """Where the project's rows come from, and where models are made."""
-
-    def base(self) -> pl.DataFrame:
-        """The project's own rows, as its ingest stage gives them."""
-
-    def inputs(self) -> str:
-        """A fingerprint of the project's own input files."""
-
-    def train(self, data: Path | None, *, why: str) -> Trained:
-        """Run the pipeline, on the rows of a file or else on the project's own; promote nothing."""
-
-
-@dataclass(frozen=True)
-class Place:
-    """Which project, and in which store: `folder` is where rows of runs are kept."""
-
-    project: str
-    model: str
-    folder: Path
-    loops: Loops
-    registry: Registry
-
-
-@dataclass
-class Context:
-    """Implements `headrace.TriggerContext`."""
-
-    now: dt.datetime
-    since: dt.datetime
-    champion: PackageView | None
-    live: Live | None
-    new_labels: int
-    inputs: str
-    inputs_seen: str | None
-    transforms: TransformSource
-    threads: int
 
 
 @dataclass
@@ -115,6 +64,8 @@ class Controller:
     told: Callable[[LogEntry], object] = field(default=lambda _entry: None)
     _state: State = field(default_factory=State)
     _quiet: tuple[Any, ...] | None = None
+    _looked: float | None = None
+    """When it last looked to the end."""
 
     def say(self, kind: str, body: Mapping[str, Any]) -> LogEntry:
         """Write an entry as the loop."""
@@ -138,7 +89,8 @@ class Controller:
         if self.state.begun_at is None:
             policy = recorded({"loop": self.policy.model_dump(mode="json")})["loop"]
             moves = moves_of(self.place.registry, self.place.model)
-            written.append(self._write(words.BEGUN, {"policy": policy, "moves": moves}))
+            body = {"policy": policy, "moves": moves, **self._inputs_now()}
+            written.append(self._write(words.BEGUN, body))
         others = by_others(self.place.registry, self.place.model, self.state)
         written += [self._write(words.MOVED, moved) for moved in others]
         while (entry := self._step()) is not None:
@@ -149,6 +101,13 @@ class Controller:
         self._sweep()
         return written
 
+    def _inputs_now(self) -> dict[str, str]:
+        """The input files that changes count from; none where they cannot be read, which the look tells."""
+        try:
+            return {"inputs": self.workshop.inputs()}
+        except (DataError, StageTimeoutError):
+            return {}
+
     def look(self) -> list[LogEntry]:
         """As `once`, but it does not even look where nothing came in since it last found nothing to do."""
         try:
@@ -157,15 +116,22 @@ class Controller:
             seen = None  # what is wrong the look finds too, and tells
         if seen is not None and seen == self._quiet and self.clock.now() < self.due():
             return []
+        at = self.now()
         written = self.once()
+        self._looked = at
         # What it was before the look: whatever came in meanwhile has to be looked at.
         self._quiet = seen if not written else None
         return written
 
     def due(self) -> float:
-        """When there is something to do at the latest, should nothing come in: seconds since the epoch."""
+        """When there is something to do at the latest, should nothing come in: seconds since the epoch.
+
+        What was due at the last look was seen then, and is held back, or waits for the watch to end. Rows and labels
+        may have times that are still to come, so once in a while it is looked in any case.
+        """
         state = self.state
-        found = [self.now() + max(self.policy.every, WEEK)]
+        seen = self._looked
+        found = [(self.now() if seen is None else seen) + max(self.policy.every, HOUR)]
         since = moment(self._since(state))
         for trigger in self.triggers.values():
             when = trigger.due(since) if hasattr(trigger, "due") else None
@@ -173,12 +139,10 @@ class Controller:
                 found.append(when.timestamp())
         if state.phase == "watch" and state.cycle is not None and state.cycle.promoted_at is not None:
             found.append(state.cycle.promoted_at + self.policy.watch.length)
-        follow_up = self._follow_up(state)
-        if follow_up is not None:
-            found.append(follow_up)
+        found += [when for when in (self._follow_up(state), self._again(state)) if when is not None]
         if state.held is not None and state.held.get("until") is not None:
             found.append(float(state.held["until"]))
-        return min(found)
+        return min(when for when in found if seen is None or when > seen)
 
     def _signature(self) -> tuple[Any, ...]:
         state = self.state
@@ -217,6 +181,13 @@ class Controller:
 
     def _next(self, state: State) -> LogEntry | None:
         cycle = state.cycle
+        if self.policy.dry_run and cycle is not None:
+            act = {"train": "train", "judge": "go on from its training", "promote": f"promote version {cycle.version}"}
+            act |= {"roll back": f"roll back version {cycle.version}"}
+            if state.phase == "wait" and state.answer == words.APPROVED:
+                act["wait"] = f"promote version {cycle.version}"
+            if state.phase in act:
+                return self._would(state, act[state.phase])
         match state.phase:
             case "train" if cycle is not None:
                 return self._train(cycle)
@@ -251,8 +222,8 @@ class Controller:
         reasons += [
             {"trigger": "manual", "why": why or "asked for by hand", "evidence": {}} for _, why in state.requests
         ]
-        if context.champion is None and not state.decided:
-            reasons.append({"trigger": "first", "why": "there is no champion yet", "evidence": {}})
+        if context.champion is None:
+            reasons += self._first(state, context, now)
         follow_up = self._follow_up(state)
         if follow_up is not None and now >= follow_up:
             why = f"the last promotion, on {moment(follow_up - self.policy.follow_up):%Y-%m-%d}, answered a change"
@@ -278,6 +249,23 @@ class Controller:
             "champion": self._champion_number(),
         }
         return self._write(words.DECIDED, body)
+
+    def _first(self, state: State, context: Context, now: float) -> list[dict[str, Any]]:
+        """Why a project without a champion is trained: that it has none; again, where that came to nothing."""
+        why = "there is no champion yet"
+        if state.decided:
+            again = self._again(state)
+            changed = state.last_data.get("inputs") not in (None, context.inputs)
+            if state.phase != "idle" or not (changed or (again is not None and now >= again)):
+                return []
+            why = f"{why}, and {'the input files changed' if changed else 'the last run came to nothing'}"
+        return [{"trigger": "first", "why": why, "evidence": {}}]
+
+    def _again(self, state: State) -> float | None:
+        """When a project without a champion is trained again, after a run that came to nothing."""
+        if state.phase != "idle" or not state.fruitless or not state.decided:
+            return None
+        return state.decided[-1] + max(self.policy.cooldown, DAY) * (1 << min(state.fruitless - 1, _PATIENCE))
 
     def _follow_up(self, state: State) -> float | None:
         """When one more run is due after a promotion that answered a change: its rows were mostly of the old world."""
@@ -380,11 +368,12 @@ class Controller:
         asking = {*told, words.FOLLOW_UP} if told else {name} if pending else set()
         rows = self.live.labelled(at, moment(now)).height
         enough = self.policy.change_rows
-        if now >= at.timestamp() + self.policy.change_wait:
+        over = at.timestamp() + self.policy.change_wait
+        if now >= over:
             enough = min(enough, self.policy.min_rows)
         if rows < enough and {str(reason["trigger"]) for reason in reasons} <= asking:
             said = f"{rows:,} labelled rows came in since the change on {at:%Y-%m-%d %H:%M} UTC"
-            return None, ("change", f"{said}, and {enough:,} are waited for", None)
+            return None, ("change", f"{said}, and {enough:,} are waited for", over if now < over else None)
         used = rows >= enough and (state.settled or bool(asking & fired.keys()))
         return {"at": at.isoformat(), "trigger": name, "rows": rows, "used": used}, None
 
@@ -463,16 +452,35 @@ class Controller:
         frame = self.live.labelled(moment(began), moment(min(now, began + policy.length)))
         evidence: dict[str, Any] = {"rows": frame.height}
         if frame.height >= policy.min_rows:
-            registry, model = self.place.registry, self.place.model
-            pair = registry.get(model, new), registry.get(model, previous)
-            found = judge(*pair, frame, policy, self.transforms, gate_groups=self.gate_groups)
+            package = self.place.registry.get(self.place.model, new)
+            before, lost = self._before(previous)
+            found = judge(package, before, frame, policy, self.transforms, gate_groups=self.gate_groups)
             evidence = found.evidence
-            if found.harm is not None:
+            if lost is not None:
+                said = lost if found.harm is None else f"{found.harm}, and there is no way back: {lost}"
+                what = WAY_BACK if found.harm is None else HARM
+                if (entry := self._problem(self.state, what, said)) is not None:
+                    return entry
+            elif found.harm is not None and self.policy.dry_run:
+                return self._would(self.state, f"roll back version {new}: {found.harm}")
+            elif found.harm is not None:
                 body = {"cycle": cycle.number, "from": new, "to": previous, "why": found.harm, "evidence": evidence}
                 return self._write(words.ROLLING_BACK, body)
         if now >= began + policy.length:
             return self._end(cycle, "promoted", f"version {new} was watched and stays", evidence)
         return None
+
+    def _before(self, version: int) -> tuple[PackageView | None, str | None]:
+        """The version that would be put back, or why there is none."""
+        try:
+            return self.place.registry.get(self.place.model, version), None
+        except (RegistryError, StoreError) as error:
+            return None, f"version {version}, which would be put back, cannot be read: {error.message}"
+
+    def _would(self, state: State, what: str) -> LogEntry | None:
+        """What a dry run does in place of acting."""
+        reasons = [{"trigger": f"cycle {state.cycles}", "why": what, "evidence": {}}]
+        return self._hold(state, reasons, "dry run", f"`dry_run` is set: else it would {what}", None)
 
     def _roll_back(self, cycle: Cycle) -> LogEntry:
         registry, model = self.place.registry, self.place.model

@@ -30,7 +30,7 @@ def primary(package: PackageView) -> str:
 
 def judge(
     new: PackageView,
-    old: PackageView,
+    old: PackageView | None,
     frame: pl.DataFrame,
     policy: WatchPolicy,
     transforms: TransformSource,
@@ -39,7 +39,8 @@ def judge(
 ) -> Judgement:
     """The new champion against the one before it and against the bound, by a paired bootstrap of the rows.
 
-    `frame` are rows whose label is known. Where the version before cannot predict them, only the bound counts.
+    `frame` are rows whose label is known. Where there is no version before, or it cannot predict them, only the bound
+    counts.
     `gate_groups`: the gate's `resample_by`, which counts where the policy says nothing. `DataError`: the rows do not
     have the column that the policy names.
     """
@@ -67,8 +68,8 @@ def judge(
             return Judgement(None, evidence)
     values = np.asarray(truth.to_numpy())
     samples = [metrics.Scored(ours.plan.task, values, ours.scores(frame))]
-    theirs = Predictor.from_package(old, transforms=transforms)
-    if theirs.plan.task == ours.plan.task and theirs.plan.classes == ours.plan.classes:
+    theirs = None if old is None else Predictor.from_package(old, transforms=transforms)
+    if theirs is not None and theirs.plan.task == ours.plan.task and theirs.plan.classes == ours.plan.classes:
         try:
             samples.append(metrics.Scored(ours.plan.task, values, theirs.scores(frame)))
         except DataError as error:
@@ -88,7 +89,7 @@ def judge(
         evidence["bound"] = policy.bound
         if float(ends.max()) < 0:
             harm = f"{title} is {evidence['value']:.4g}, surely worse than the bound {policy.bound:.4g}"
-    if len(samples) == 2:
+    if len(samples) == 2 and old is not None:
         gains = metrics.percentile(metrics.gain(name, draws[:, 0, 0], draws[:, 1, 0]), level)
         evidence |= {"before": float(measured[1]), "version_before": old.version.number}  # type: ignore[arg-type]
         if not isinstance(gains, metrics.Undefined):

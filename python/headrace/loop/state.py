@@ -83,7 +83,7 @@ class State:
     decided: tuple[float, ...] = ()
     """When runs were decided."""
     last_data: Mapping[str, Any] = field(default_factory=dict)
-    """The data of the last decision."""
+    """The data of the last decision; before the first, the input files as they were when the loop began."""
     resting_from: float | None = None
     """From when on the cooldown counts."""
     changed_at: float | None = None
@@ -121,7 +121,8 @@ def _after(state: State, entry: LogEntry) -> State:
         state = replace(state, held=None)
     match entry.kind:
         case "begun":
-            return replace(state, begun_at=entry.at, moves=body.get("moves"))
+            seen = {"inputs": body["inputs"]} if "inputs" in body else {}
+            return replace(state, begun_at=entry.at, moves=body.get("moves"), last_data=seen or state.last_data)
         case "moved":
             return replace(state, moves=body["move"])
         case "requested":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from headrace.errors import DataError, SpecError
+from headrace.errors import DataError, RegistryError, SpecError, StoreError
 from headrace.loop.report import incidents
 from headrace.loop.report import since as from_then
 from headrace.project.feedback import as_document
@@ -47,7 +47,7 @@ def history_of(project: Project, *, period: Period = "week", since: float | None
     try:
         measured = [one for one in over_time(project, period) if since is None or one.start.timestamp() >= since]
         periods = as_document(measured)["periods"]
-    except (DataError, SpecError) as error:
+    except (DataError, RegistryError, SpecError, StoreError) as error:
         unknown = f"{error.place}: {error.message}" if error.place else error.message
     moves = [move for move in reversed(project.registry.history(model)) if since is None or move.at >= since]
     wrong = [one for one in incidents(entries) if since is None or (one["until"] or float("inf")) >= since]

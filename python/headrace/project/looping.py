@@ -14,9 +14,10 @@ from headrace.hooks.catalog import nearest
 from headrace.hooks.triggers import make_trigger
 from headrace.loop.bounded import ELSEWHERE, BoundedSource, BoundedTrigger, BoundedWorkshop
 from headrace.loop.clock import SystemClock
-from headrace.loop.controller import Controller, Place, Trained
+from headrace.loop.controller import Controller
 from headrace.loop.live import FileRows, Live
 from headrace.loop.policy import columns_of, read_policy
+from headrace.loop.workplace import Place, Trained
 from headrace.pipeline import spec as specs
 from headrace.types import GateReport, ModelVersion
 
@@ -203,7 +204,7 @@ def _plan_inputs(package: Any) -> Mapping[str, str]:
 
 
 class ProjectWorkshop:
-    """Makes models by the project's pipeline. Implements `headrace.loop.controller.Workshop`.
+    """Makes models by the project's pipeline. Implements `headrace.loop.workplace.Workshop`.
 
     `amend` may change the spec's document before a run: for rehearsals.
     """
@@ -392,10 +393,10 @@ def status_document(project: Project) -> dict[str, Any]:
 
 def _quality(project: Project) -> dict[str, Any]:
     """How the champion does lately; a status screen does not fail because live rows cannot be read."""
-    from headrace.errors import DataError
+    from headrace.errors import DataError, RegistryError
     from headrace.project.measuring import lately, over_time
 
     try:
         return {"quality": lately(project, over_time(project)), "quality_unknown": None}
-    except (DataError, SpecError) as error:
+    except (DataError, RegistryError, SpecError, StoreError) as error:
         return {"quality": None, "quality_unknown": f"{error.place}: {error.message}" if error.place else error.message}
