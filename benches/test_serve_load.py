@@ -27,8 +27,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +39,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 import headrace
 from headrace.builtins.lightgbm.export import export
+from serving.servers import on
 
 HERE = Path(__file__).parent
 FEATURES = 20
@@ -123,17 +123,6 @@ def closed(url: str, lua: Path, connections: int, seconds: int = SECONDS) -> tup
     assert found, out
     total, refused, took = map(int, found.groups())
     return (total - refused) / took * 1e6, refused / took * 1e6
-
-
-@contextmanager
-def on(processors: set[int]) -> Iterator[None]:
-    """What is started meanwhile has these processors."""
-    before = os.sched_getaffinity(0)
-    os.sched_setaffinity(0, processors)
-    try:
-        yield
-    finally:
-        os.sched_setaffinity(0, before)
 
 
 def opened(server: headrace.Server, path: str, body: bytes, *, rate: float) -> dict[str, float]:

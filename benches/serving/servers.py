@@ -56,6 +56,17 @@ class Asked:
             return np.array(self.read(json.load(reply)), dtype=np.float32).ravel()
 
 
+@contextmanager
+def on(processors: set[int]) -> Iterator[None]:
+    """What is started meanwhile has these processors."""
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, processors)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, before)
+
+
 def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
