@@ -337,6 +337,24 @@ def test_a_process_that_forgets_its_server_ends_cleanly(model):
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_who_is_asked_to_stop_while_it_starts_ends_cleanly(model, tmp_path, number):
+    """A platform may change its mind before there is a server."""
+    path = tmp_path / "serve.toml"
+    path.write_text(f'[server]\nport = 0\n[endpoints.late]\nmodel = "{model}"\n')
+    code = (
+        "import os, sys\n"
+        "from headrace.serving import config\n"
+        "load = config.load\n"
+        f"config.load = lambda path: (os.kill(os.getpid(), {int(number)}), load(path))[1]\n"
+        "from headrace.cli.main import main\n"
+        f"sys.argv = ['headrace', 'serve', '--config', {str(path)!r}]\n"
+        "sys.exit(main())\n"
+    )
+    done = run(code)
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.e2e
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_command_serves_until_it_is_asked_to_stop(model, number):

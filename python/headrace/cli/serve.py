@@ -192,6 +192,8 @@ def serve(
         models = of_environment(named)
     if not models and config is None:
         raise click.UsageError("name what to serve: REF, or FILE.onnx, or --config FILE")
+    # Before what takes long to import: a platform that changes its mind at once is heard as well.
+    asked = click.get_current_context().with_resource(until_asked_to_stop())
     from headrace.project import serving
     from headrace.serving import Server
     from headrace.serving.config import load
@@ -236,7 +238,7 @@ def serve(
         click.echo(line, err=True)
 
     _allow_connections()
-    with until_asked_to_stop() as asked, ExitStack() as ending:
+    with ExitStack() as ending:
         if serving.needs_registry(routes):
             from headrace.project import Project
 
