@@ -137,7 +137,7 @@ def test_many_clients_at_once_lose_nothing(project, made):
     ("body", "headers", "status", "message"),
     [
         (b'{"id": "a", "label": 1, "time": "never"}', {}, 400, "label 0, column 'time': 'never' is no time"),
-        (b'[{"id": "a", "label": 1}, {"id": "", "label": 1}]', {}, 400, "label 1, 'id'"),
+        (b'[{"id": "a", "label": 1}, {"id": "", "label": 1}]', {}, 400, "label 1, 'id': found \"\","),
         (b'{"id": "a", "label": 1, "row": 1.5}', {}, 400, "label 0, 'row': found 1.5"),
         (b'{"id": "a", "lable": 1}', {}, 400, "unknown field `lable`"),
         (b"{", {}, 400, "the body cannot be read"),
@@ -157,6 +157,8 @@ def test_what_is_no_label_is_refused_and_none_beside_it_is_taken(  # noqa: PLR09
         reply = ask(f"{server.url}/feedback", body=body, headers=headers)
         assert reply.status == status
         assert message in reply.json["error"]
+        assert "\n" not in reply.json["error"]
+        assert "\\" not in reply.json["error"]
         assert ask(f"{server.url}/feedback").status == 405
         assert not said
     assert labels(where) == {}

@@ -151,7 +151,8 @@ class Keeping:
                 if label := read(row, Columns("id", "label", **optional), f"label {position}"):
                     labels.append(label)
         except DataError as error:
-            self._server.refuse_labels(number, str(error), wrong=True)
+            said = " ".join(line.strip() for line in str(error).splitlines())
+            self._server.refuse_labels(number, said, wrong=True)
             return
         unknown = self._unknown(labels)
         told = store.live.tell(hashlib.sha256(document.encode()).hexdigest(), labels)

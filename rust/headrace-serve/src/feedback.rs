@@ -51,7 +51,8 @@ impl Told {
     /// Refused by its number, unless it is one. An id that is a number is its digits, as in a file.
     fn check(mut self, number: usize) -> Result<Self, Refusal> {
         let wrong = |name: &str, found: &Value, expected: &str| {
-            let found: String = found.to_string().chars().take(60).flat_map(char::escape_debug).collect();
+            // It is JSON, so its quotation marks are escaped already.
+            let found: String = found.to_string().chars().take(60).filter(|one| !one.is_control()).collect();
             Err(Refusal::Bad(format!("label {number}, '{name}': found {found}, expected {expected}")))
         };
         if self.id.is_u64() || self.id.is_i64() {
