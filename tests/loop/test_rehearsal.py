@@ -29,6 +29,13 @@ def played(folder: Path, text: str = "", **rehearsal: Any) -> Rehearsal:
         return rehearse(project)
 
 
+def test_why_there_was_nothing_to_rehearse_is_told(tmp_path: Path) -> None:
+    loop = '[loop]\nwindow = "since"\nsince = 2026-01-31\n'
+    found = played(tmp_path, loop, days=14, history=14)
+    (said,) = found.problems
+    assert said.startswith("there was no champion, so there was nothing to rehearse: there are no rows in the window")
+
+
 @pytest.mark.parametrize("stream", [Sea(), Friedman()], ids=["sea", "friedman"])
 def test_a_world_is_drawn_alike_and_labels_are_late(stream: Any) -> None:
     columns = Columns(target=stream.target, time="at", id="row")
@@ -115,6 +122,7 @@ def test_the_projects_own_rows_and_expectations_that_are_not_met(
         ("[rehearse]\ndasy = 3\n", "no key 'dasy'", 7),
         ('[[rehearse.faults]]\nkind = "drift"\nday = 3\n', "kind", None),
         ('[rehearse]\nfaults = [{ kind = "concept drift", day = 5, until = 4 }]\n', "not after", None),
+        ('[rehearse]\ndays = 14\nfaults = [{ kind = "concept drift", day = 14 }]\n', "comes after the end", None),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, text: str, words: str, line: int | None) -> None:

@@ -243,7 +243,9 @@ def _score(
     """The loss of what served, and of the first version all along, in each step."""
     first = next((version for version in versions if version is not None), None)
     if first is None:
-        found.problems.append("no model passed the gate on the first day, so there was nothing to rehearse")
+        why = next((str(entry.body["why"]) for entry in found.entries if entry.kind in ("held", "ended")), "")
+        said = "there was no champion, so there was nothing to rehearse"
+        found.problems.append(f"{said}: {why}" if why else said)
         return
     found.metric = "rmse" if predictors(first).plan.task == "regression" else "log_loss"
     for day, version in zip(found.steps, versions, strict=True):

@@ -116,6 +116,13 @@ class RehearsePolicy(BaseModel):
     faults: tuple[Fault, ...] = Field(default=(), description="What goes wrong.")
     expect: Expect = Field(default_factory=Expect, description="What must be so in the end.")
 
+    @model_validator(mode="after")
+    def _within(self) -> RehearsePolicy:
+        late = next((fault for fault in self.faults if fault.day >= self.days), None)
+        if late is not None:
+            raise ValueError(f"the fault {late.kind!r} on day {late.day:g} comes after the end: `days` is {self.days}")
+        return self
+
 
 def read_rehearsal(spec: Spec) -> RehearsePolicy:
     """The rehearsal of a project. Raises `SpecError` with line and nearest key."""
