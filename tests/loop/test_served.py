@@ -6,9 +6,12 @@ import datetime as dt
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from urllib.request import Request, urlopen
 
 import polars as pl
+import pytest
 
 from headrace import Project, Server
 from headrace.loop.policy import Columns
@@ -69,3 +72,22 @@ def test_the_loop_learns_from_what_was_served(tmp_path: Path) -> None:
         assert kinds[:2] == ["decided", "trained"]
         decided = [entry.body for entry in world.log() if entry.kind == "decided"][-1]
         assert decided["data"]["labelled"] == 61
+
+
+@pytest.mark.parametrize(
+    ("dtype", "labels", "expected"),
+    [
+        (pl.Int64, ["1", "1.0", '"1"', '"n/a"', "1.5", "true"], [1, 1, 1, None, None, 1]),
+        (pl.Boolean, ["true", '"true"', "0", '"n/a"'], [True, True, False, None]),
+        (pl.Float64, ["1", '"2.5"', '"n/a"'], [1.0, 2.5, None]),
+        (pl.String, ["1", "1.0", '"yes"'], ["1", "1", "yes"]),
+    ],
+)
+def test_one_odd_label_takes_nothing_from_the_others(dtype: Any, labels: list[str], expected: list[Any]) -> None:
+    told = [Label("one", row, text, None) for row, text in enumerate(labels)]
+    store = SimpleNamespace(labels=lambda history: told)
+    source = ServedRows(Path("none"), store, model="tide", columns=COLUMNS, like=pl.DataFrame)  # type: ignore[arg-type]
+    found = source._known(0.0, dtype())
+    known = dict(zip(found["row"].to_list(), found["__label"].to_list(), strict=True))
+    assert found.schema["__label"] == dtype
+    assert [known.get(row) for row in range(len(labels))] == expected

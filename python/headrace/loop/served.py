@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 from headrace.errors import DataError
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     import polars as pl
 
     from headrace.loop.policy import Columns
-    from headrace.store.live import Label, Live
+    from headrace.store.live import Live
 
 _KEY = ("request_id", "row")
 _LABEL = "__label"
@@ -95,22 +96,19 @@ class ServedRows:
         return pl.Series(name, [None] * log.height, dtype=dtype)
 
     def _known(self, until: float, dtype: Any) -> pl.DataFrame:
-        """The label of each row that counted by a time."""
+        """The label of each row that counted by a time. One that the target cannot have is as if it had not come."""
         import polars as pl
 
-        last: dict[tuple[str, int], Label] = {}
+        last: dict[tuple[str, int], Any] = {}
         for label in self._labels.labels(history=True):
             if label.known is None or label.known <= until:
-                last[label.request_id, label.row] = label
-        values = pl.Series(_LABEL, [json.loads(label.label) for label in last.values()], strict=False)
-        try:
-            values = values.cast(dtype)
-        except pl.exceptions.PolarsError as error:
-            raise DataError(
-                f"labels in the store are not {dtype}, as the target is: {error}",
-                place=f"column {self._columns.target!r}",
-                hint="Correct them in a later file of labels.",
-            ) from error
+                value = json.loads(label.label)
+                found = None if value is None else _as_label(value, dtype)
+                if value is None or found is not None:
+                    last[label.request_id, label.row] = found
+        values = pl.Series(_LABEL, list(last.values()), dtype=None if last else dtype, strict=False).cast(
+            dtype, strict=False
+        )
         names = pl.Series("request_id", [name for name, _ in last], dtype=pl.String)
         return pl.DataFrame([names, pl.Series("row", [row for _, row in last], dtype=pl.Int64), values])
 
@@ -119,3 +117,23 @@ def _utc() -> Any:
     import polars as pl
 
     return pl.Datetime("us", "UTC")
+
+
+def _as_label(value: Any, dtype: Any) -> Any:
+    """A label as the target has it, whatever a file made of it: 1, 1.0 and "1" are one. None: it is no such value."""
+    import polars as pl
+
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if dtype == pl.Boolean:
+        return {"true": True, "1": True, "false": False, "0": False}.get(text.lower())
+    if not dtype.is_numeric():
+        return text
+    try:
+        number = float({"true": "1", "false": "0"}.get(text.lower(), text))
+    except ValueError:
+        return None
+    if not math.isfinite(number) or (dtype.is_integer() and not number.is_integer()):
+        return None
+    return int(number) if dtype.is_integer() else number
