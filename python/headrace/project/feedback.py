@@ -113,8 +113,8 @@ def summary(
     """Metrics over time by version, of the rows in the prediction log that have a label by now; also by `slices`.
 
     A request that is in the log twice, because its client tried again, counts once: the last time. `slices` are inputs
-    that the server logged. A version that is not in the registry, as that of a file, has rows and no metrics. `model`: of
-    this one only; the log has whatever the store's servers serve.
+    that the server logged. A version that is not in the registry, as that of a file, has rows and no metrics. `model`:
+    of this one only; the log has whatever the store's servers serve.
     """
     import polars as pl
 
