@@ -82,6 +82,8 @@ class FeatureHasher(Estimator):
     anything else                   `DataError` with the column's name
     ==============================  =================================================================================
 
+    The index of a pandas frame is no column, and NaN in a column of pandas is null, as pandas itself hands it over.
+
     With `input_type="pair"` a frame means the same. With `"string"` its columns hold tokens: strings, bytes or lists of
     these; the names of the columns do not matter. A single column (a Series) is iterated over, as scikit-learn does.
 
@@ -288,7 +290,8 @@ class FeatureHasher(Estimator):
                 hint="Make a frame of the dicts, for instance with polars.DataFrame(rows).",
             )
         with naming_column(frame):
-            return self._hasher().census(frame, tokens=self.input_type == "string")
+            tokens, categories = self.input_type == "string", self.output == "buckets"
+            return self._hasher().census(frame, tokens=tokens, categories=categories)
 
     def _hasher(self) -> _core.FeatureHasher:
         """The hasher that the parameters describe, or what is wrong with them."""

@@ -132,6 +132,8 @@ impl Value for f32 {
 pub enum Frame {
     /// Dicts from the columns' names to values.
     Named,
+    /// The same, every value a category: what [`Hasher::buckets`] reads.
+    Categories,
     /// Tokens: every column is of strings or lists of strings, and its name does not matter.
     Tokens,
 }
@@ -282,6 +284,7 @@ impl Hasher {
 fn reading(frame: Frame) -> Reading {
     match frame {
         Frame::Named => Reading::Named,
+        Frame::Categories => Reading::Categories,
         Frame::Tokens => Reading::Tokens,
     }
 }

@@ -116,13 +116,14 @@ impl FeatureHasher {
     }
 
     /// Counts the features of a frame.
-    #[pyo3(signature = (frame, *, tokens))]
-    fn census(&self, frame: &Bound<'_, PyAny>, tokens: bool) -> PyResult<FeatureCensus> {
+    #[pyo3(signature = (frame, *, tokens, categories))]
+    fn census(&self, frame: &Bound<'_, PyAny>, tokens: bool, categories: bool) -> PyResult<FeatureCensus> {
         let py = frame.py();
         let batches = frame::open(frame)?;
+        let read = if categories { Frame::Categories } else { what(tokens) };
         let made = py.detach(|| {
             let (schema, batches) = collect(batches)?;
-            self.hasher.census(what(tokens), &schema, &batches)
+            self.hasher.census(read, &schema, &batches)
         });
         made.map(|census| FeatureCensus { census }).map_err(|error| raise(py, &error))
     }
