@@ -824,3 +824,57 @@ def test_reports_of_what_is_no_frame():
         FeatureHasher().collision_report(pl.DataFrame({"a": ["x"]}), share=2)
     empty = FeatureHasher().collision_report(pl.DataFrame({"a": pl.Series([], dtype=pl.String)}))
     assert (empty.features, empty.collision_mass, empty.suggested_n_features) == (0, 0.0, 1)
+
+
+# --- the index of pandas ----------------------------------------------------------------------------------------------
+
+
+def indexed_frames() -> tuple[pd.DataFrame, list[pd.DataFrame]]:
+    plain = pd.DataFrame({"c": ["a", "b", "a", "c"], "x": [1.0, 2.0, 0.0, 4.0]})
+    return plain.iloc[[2, 0, 3]].reset_index(drop=True), [
+        plain.iloc[[2, 0, 3]],
+        plain.iloc[[2, 0, 3]].set_index(pd.Index(["u", "v", "w"], name="key")),
+        plain.iloc[[2, 0, 3]].set_index(pd.MultiIndex.from_tuples([(1, "a"), (1, "b"), (2, "a")], names=["m", None])),
+    ]
+
+
+@pytest.mark.parametrize("options", [{}, {"output": "dense", "n_features": 64}, {"output": "buckets"}, {"dtype": int}])
+def test_the_index_of_pandas_is_no_column(options):
+    plain, frames = indexed_frames()
+    hasher = FeatureHasher(**options)
+    expected = hasher.transform(plain)
+    for frame in frames:
+        found = hasher.transform(frame)
+        assert np.sum(found != expected) == 0
+        assert hasher.collision_report(frame).features == hasher.collision_report(plain).features
+
+
+def test_the_index_of_pandas_is_no_column_of_tokens_texts_and_profiles():
+    from headrace import HashingVectorizer, Profile
+
+    plain, frames = indexed_frames()
+    tokens, texts = FeatureHasher(64, input_type="string"), HashingVectorizer(n_features=64, token_pattern=".")  # noqa: S106
+    analysed = HashingVectorizer(n_features=64, analyzer=list)
+    for frame in frames:
+        assert (tokens.transform(frame[["c"]]) != tokens.transform(plain[["c"]])).nnz == 0
+        for vectorizer in (texts, analysed):
+            assert (vectorizer.transform(frame[["c"]]) != vectorizer.transform(plain[["c"]])).nnz == 0
+        profile = Profile.fit(frame)
+        assert list(profile.columns) == ["c", "x"]
+        window = profile.window()
+        window.update(frame)
+        assert window.rows == 3
+
+
+# --- what the reports are about ---------------------------------------------------------------------------------------
+
+
+def test_the_reports_of_buckets_are_about_the_buckets():
+    frame = pl.DataFrame({"n": [1, 2, 1, 0], "b": [True, False, None, True], "s": ["x", "y", "x", None]})
+    hasher = FeatureHasher(2**16, output="buckets")
+    buckets = hasher.transform(frame)
+    seen = {(name, int(b)) for name, column in zip(frame.columns, buckets.T, strict=True) for b in column if b >= 0}
+    named = {(f.column, f.bucket) for fs in hasher.inverse_map(frame).buckets.values() for f in fs}
+    assert named == seen
+    assert hasher.collision_report(frame).features == 7
+    assert {f.value for fs in hasher.inverse_map(frame).buckets.values() for f in fs if f.column == "n"} == set("012")

@@ -20,6 +20,16 @@ def is_pandas(frame: object) -> bool:
     return type(frame).__module__.partition(".")[0] == "pandas"
 
 
+def without_index(frame: Any) -> Any:
+    """A frame of pandas without an index that would come along as a column; anything else as it is.
+
+    For the doors that hand a frame to pyarrow; `headrace._core` does the same at its own.
+    """
+    if is_pandas(frame) and getattr(frame, "ndim", 0) == 2 and type(frame.index).__name__ != "RangeIndex":
+        return frame.reset_index(drop=True)
+    return frame
+
+
 @contextmanager
 def naming_column(frame: Any) -> Iterator[None]:
     """A `DataError` that does not say where it happened says so, if `frame` is of pandas and holds mixed objects."""

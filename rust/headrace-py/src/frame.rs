@@ -21,7 +21,7 @@ use headrace_core::plan::{UNREADABLE, WIDE_INTEGER};
 use pyo3::exceptions::PyException;
 use pyo3::intern;
 use pyo3::prelude::*;
-use pyo3::types::{PyCapsule, PyTuple};
+use pyo3::types::{IntoPyDict as _, PyCapsule, PyTuple};
 
 use crate::error::data_error;
 
@@ -75,11 +75,26 @@ pub(crate) fn open_for_plan(frame: &Bound<'_, PyAny>) -> PyResult<Batches> {
 const WIDE_SIGNED: &str = "_pli128";
 const WIDE_UNSIGNED: &str = "_plu128";
 
+/// A frame of pandas without its index, which it would hand over as a column unless it only counts the rows.
+fn without_index<'py>(frame: &Bound<'py, PyAny>) -> PyResult<Bound<'py, PyAny>> {
+    let py = frame.py();
+    let module = frame.get_type().module()?;
+    let pandas = module.to_cow()?.split('.').next() == Some("pandas");
+    if !pandas || !frame.hasattr(intern!(py, "columns"))? || !frame.hasattr(intern!(py, "reset_index"))? {
+        return Ok(frame.clone());
+    }
+    if frame.getattr(intern!(py, "index"))?.get_type().name()? == "RangeIndex" {
+        return Ok(frame.clone());
+    }
+    frame.call_method(intern!(py, "reset_index"), (), Some(&[(intern!(py, "drop"), true)].into_py_dict(py)?))
+}
+
 fn open_with(
     frame: &Bound<'_, PyAny>,
     field: impl Fn(&FFI_ArrowSchema) -> Result<Field, ArrowError>,
 ) -> PyResult<Batches> {
     let py = frame.py();
+    let frame = &without_index(frame)?;
     let (schema, source) = if frame.hasattr(intern!(py, "__arrow_c_stream__"))? {
         refuse_nul_in_names(frame)?;
         let capsule = frame.call_method0(intern!(py, "__arrow_c_stream__")).map_err(|cause| refuse(frame, &cause))?;

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from headrace.compute.mixed import without_index
 from headrace.errors import DataError, DataTypeError
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def iterated(documents: Any) -> Iterable[Any]:
         return _listed(documents)
     import pyarrow as pa
 
+    documents = without_index(documents)
     name = str(getattr(documents, "name", None) or "")
     try:
         column = pa.chunked_array(documents) if hasattr(documents, "__arrow_c_stream__") else pa.array(documents)
