@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+from decimal import Decimal
 
 import numpy as np
 import polars as pl
@@ -192,3 +193,68 @@ def test_a_row_and_sparse_rows_have_the_bits_of_the_frame(plan):
         plan.row(ROW | {"amount": float("inf")})
     with pytest.raises(DataError, match="'age'"):
         plan.row("{}")
+
+
+def test_a_row_is_read_as_the_frame_is(plan):
+    from zoneinfo import ZoneInfo
+
+    expected = plan.row(ROW)
+    midnight = {**ROW, "left": dt.datetime(2024, 1, 5)}
+    assert np.array_equal(plan.row({**ROW, "left": dt.date(2024, 1, 5)}), plan.row(midnight))
+    old = {**ROW, "at": dt.datetime(1936, 5, 1, 12, tzinfo=ZoneInfo("Europe/Amsterdam"))}
+    assert np.array_equal(plan.row(old), plan.row({**ROW, "at": old["at"].astimezone(dt.UTC)}))
+    scalars = {"age": np.int64(40), "amount": np.float32(10.5), "ok": np.bool_(True)}
+    assert np.array_equal(plan.row({**ROW, **scalars}), expected)
+    for nothing_in_json in (float("inf"), 2**70, b"x", object()):
+        found = plan.row({**ROW, "other": nothing_in_json}, extra_columns="ignore")
+        assert np.array_equal(found, expected)
+        with pytest.raises(DataError, match="other"):
+            plan.row({**ROW, "other": nothing_in_json})
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("day", "20240105"),
+        ("day", "2024-W01-5"),
+        ("left", "2024-01-05 09:00"),
+        ("left", "20240105T090000"),
+        ("at", "2024-01-05T10:00:00+0100"),
+        ("took", float("inf")),
+        ("took", 1e300),
+        ("city", "\ud800"),
+    ],
+)
+def test_what_serving_refuses_is_told(plan, column, value):
+    with pytest.raises(DataError):
+        plan.row({**ROW, column: value})
+    found = plan.explain_skew(ROW, {**ROW, column: value})
+    assert [(skew.column, skew.refused) for skew in found.columns] == [(column, True)]
+
+
+def test_numpy_scalars_zeros_and_other_types_of_the_same_value():
+    frame = pl.DataFrame({"f": [0.5, 1.0, 2.0, 3.0] * 5, "y": [True, False, True, False] * 5})
+    plan = FeaturePlan.fit(frame, target="y", task="binary")
+    assert not plan.explain_skew({"f": 1.5}, {"f": np.float32(1.5)})
+    assert not plan.explain_skew({"f": np.float64(1.5)}, {"f": 1.5})
+    assert [skew.column for skew in plan.explain_skew({"f": 0.0}, {"f": -0.0}).columns] == ["f"]
+
+
+def test_decimals_that_are_no_numbers():
+    values = [Decimal(i) / 4 for i in range(20)]
+    frame = pl.DataFrame({"d": pl.Series(values, dtype=pl.Decimal(10, 2)), "y": [True, False] * 10})
+    plan = FeaturePlan.fit(frame, target="y", task="binary")
+    for text in ("NaN", "Infinity", "1_0", "1e3"):
+        found = plan.explain_skew({"d": "1.50"}, {"d": text})
+        assert [(skew.column, skew.refused) for skew in found.columns] == [("d", True)]
+    assert plan.explain_skew({"d": "1.50"}, {"d": "1.501"}).columns[0].column == "d"
+    assert not plan.explain_skew({"d": Decimal("1.50")}, {"d": "1.5"})
+
+
+def test_nanoseconds_are_not_lost():
+    times = [f"2024-01-01T00:00:00.00000000{i % 4}" for i in range(20)]
+    series = pl.Series(times).str.to_datetime(time_unit="ns")
+    frame = pl.DataFrame({"at": series, "y": [True, False] * 10})
+    plan = FeaturePlan.fit(frame, target="y", task="binary", config={"columns": {"at": {"treat_as": "category"}}})
+    assert [skew.column for skew in plan.explain_skew({"at": times[0]}, {"at": times[1]}).columns] == ["at"]
+    assert not plan.explain_skew({"at": times[1]}, {"at": times[1]})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from headrace.compute.mixed import is_pandas, naming_column
@@ -19,7 +20,7 @@ from headrace.compute.sparse import csr
 from headrace.errors import ConfigError, HeadraceError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     import numpy.typing as npt
@@ -306,6 +307,10 @@ class FeaturePlan:
             )
         if isinstance(row, str):
             row = row.encode()
+        if isinstance(row, Mapping):
+            # What nothing reads need not have a form in JSON; only its name matters.
+            names = {column.name for column in self._plan.inputs}
+            row = {name: value if str(name) in names else None for name, value in row.items()}
         return self._compiled.row(row if isinstance(row, bytes) else row_json(row), strict=strict)
 
     def _prepared(self, frame: SupportsArrowStream, extra_columns: ExtraColumns) -> tuple[SupportsArrowStream, bool]:

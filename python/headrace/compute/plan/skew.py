@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import math
+import re
 import unicodedata
 from collections.abc import Mapping
 from decimal import Decimal, InvalidOperation
@@ -35,6 +36,8 @@ if TYPE_CHECKING:
 _ABSENT: Final = object()
 _LEAST: Final = -(2**63)
 _GREATEST: Final = 2**64 - 1
+# Of a time in ISO 8601, what follows its microseconds.
+_FRACTION: Final = re.compile(r":\d\d\.\d{6}(\d+)")
 
 
 def explain(
@@ -43,6 +46,7 @@ def explain(
     """See `FeaturePlan.explain_skew`."""
     before, after = _row(training, "training"), _row(serving, "serving")
     base = {column.name: _typed(before.get(column.name), column) for column in inputs}
+    names = [column.name for column in inputs]
     found: list[ColumnSkew] = []
     changed: dict[str, pl.Series] = {}
     refused = False
@@ -57,14 +61,18 @@ def explain(
         reason = _reason(column, old, new, [step for step in steps if column.name in step.reads], list(after))
         try:
             changed[column.name] = _typed(None if new is _ABSENT else new, column)
+            if new is not _ABSENT:
+                _served(plan, dict.fromkeys(names) | {column.name: new})
             bad = new is _ABSENT
         except DataError as error:
             bad = True
             reason = reason or ("type", error.message)
         refused |= bad
+        outputs = () if bad else _changes(plan, base, base | {column.name: changed[column.name]})
+        if reason is None and outputs:
+            reason = ("value", f"{_short(new)} where training has {_short(old)}")
         if reason is None:
             continue
-        outputs = () if bad else _changes(plan, base, base | {column.name: changed[column.name]})
         found.append(ColumnSkew(column.name, *reason, outputs=outputs, refused=bad))
     return Skew(tuple(found), () if refused else _changes(plan, base, changed))
 
@@ -117,7 +125,15 @@ def row_json(row: Any) -> bytes:
     return json.dumps({str(name): _as_json(value, name) for name, value in row.items()}).encode()
 
 
+def _of_python(value: Any) -> Any:
+    """A scalar of numpy as what Python has for it; of dates and durations Python may have none, so they stay."""
+    if type(value).__module__ == "numpy" and hasattr(value, "item") and getattr(value, "ndim", None) == 0:
+        return value if value.dtype.kind in "mM" else value.item()
+    return value
+
+
 def _as_json(value: Any, name: object) -> Any:
+    value = _of_python(value)
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -130,6 +146,13 @@ def _as_json(value: Any, name: object) -> Any:
         raise DataError(
             f"holds {_short(value)}, which is beyond 64 bits", place=f"column {name!r}", hint="Use a frame of one row."
         )
+    if isinstance(value, dt.datetime) and value.tzinfo is not None:
+        try:
+            return value.astimezone(dt.UTC).isoformat()  # offsets with seconds, as clocks had them, are not ISO 8601
+        except OverflowError as error:
+            raise DataError(
+                f"holds {_short(value)}, which is beyond the calendar in UTC", place=f"column {name!r}", hint="Fix it."
+            ) from error
     if isinstance(value, dt.date | dt.time):
         return value.isoformat()
     if isinstance(value, dt.timedelta):
@@ -157,10 +180,21 @@ def _as_unicode(text: str, name: object) -> str:
     return text
 
 
+def _served(plan: FeaturePlan, row: Mapping[str, Any]) -> None:
+    """Refuses what `FeaturePlan.row` refuses: Python's readers of dates, times and decimals take more than that."""
+    if not plan.transforms and not any(_is_series(value) for value in row.values()):
+        plan.row(dict(row), extra_columns="ignore")
+
+
+def _is_series(value: Any) -> bool:
+    return type(value).__module__.startswith("polars.")
+
+
 def _typed(value: Any, column: Column) -> pl.Series:
     """One value as a series that the plan takes; texts for what has a calendar, as rows of JSON have them."""
     import polars as pl
 
+    value = _of_python(value)
     if value is None:
         return pl.Series("value", [None], dtype=polars_type(column.type))
     if isinstance(value, pl.Series):
@@ -196,13 +230,25 @@ def _parsed(value: Any, column: Column) -> Any:
             raise DataError(f"{which}, the feature plan expects {column.type}", place=f"column {column.name!r}")
         return value
     if kind == "duration" and isinstance(value, int | float) and not isinstance(value, bool):
-        return dt.timedelta(seconds=value)
-    if column.type.startswith("decimal") and isinstance(value, str):
         try:
-            return Decimal(value)
-        except InvalidOperation as error:
-            raise DataError(f"holds {_short(value)}, which is no decimal", place=f"column {column.name!r}") from error
+            return dt.timedelta(seconds=value)
+        except (OverflowError, ValueError) as error:
+            raise DataError(
+                f"holds {_short(value)} seconds, more than its type can", place=f"column {column.name!r}"
+            ) from error
+    if isinstance(value, str):
+        return _as_unicode(value, column.name) if not column.type.startswith("decimal") else _decimal(value, column)
     return value
+
+
+def _decimal(text: str, column: Column) -> Decimal:
+    try:
+        found = Decimal(text)
+    except InvalidOperation as error:
+        raise DataError(f"holds {_short(text)}, which is no decimal", place=f"column {column.name!r}") from error
+    if not found.is_finite():
+        raise DataError(f"holds {_short(text)}, which is no decimal", place=f"column {column.name!r}")
+    return found
 
 
 # --- reasons --------------------------------------------------------------------------------------------------------
@@ -227,9 +273,14 @@ def _plain(value: Any, column: Column) -> Any:
 
     if isinstance(value, pl.Series):
         value = value[0]
+    value = _of_python(value)
     if isinstance(value, float) and math.isnan(value):
         return None
-    return _parsed(value, column) if family(column.type) == "duration" else value
+    try:
+        exact = family(column.type) == "duration" or (column.type.startswith("decimal") and isinstance(value, str))
+        return _parsed(value, column) if exact else value
+    except DataError:
+        return value  # that it is refused is said elsewhere
 
 
 def _written(old: Any, new: Any) -> tuple[SkewReason, str] | None:
@@ -298,7 +349,7 @@ def _meaning(column: Column, old: Any, new: Any, steps: list[Step]) -> tuple[Ske
         left, right = _typed(old, column), _typed(new, column)
     except DataError as error:
         return "type", error.message
-    if left.cast(right.dtype, strict=False).equals(right, check_names=False):
+    if left.cast(right.dtype, strict=False).equals(right, check_names=False) and not _beyond_digits(old, new):
         return None
     shown = f"{_short(new)} where training has {_short(old)}"
     if unseen := _unseen(left, right, column, steps):
@@ -307,6 +358,16 @@ def _meaning(column: Column, old: Any, new: Any, steps: list[Step]) -> tuple[Ske
         if isinstance(step, NumberStep | BinsStep) and (beyond := _beyond(float(right[0]), float(left[0]), step)):
             return "outside", f"{shown}; {beyond}"
     return "value", shown
+
+
+def _beyond_digits(old: Any, new: Any) -> bool:
+    """Whether they differ in digits that a series made of them loses: a decimal's beyond the scale, nanoseconds."""
+    if isinstance(old, Decimal) and isinstance(new, Decimal):
+        return old != new
+    if not (isinstance(old, str) and isinstance(new, str)):
+        return False
+    first, second = (_FRACTION.search(text) for text in (old, new))
+    return (first.group(1).rstrip("0") if first else "") != (second.group(1).rstrip("0") if second else "")
 
 
 def _unseen(left: pl.Series, right: pl.Series, column: Column, steps: list[Step]) -> str | None:

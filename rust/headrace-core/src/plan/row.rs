@@ -196,7 +196,11 @@ impl CellSeed<'_, '_> {
         let kind = self.kind();
         let found = match kind.family {
             Family::Date => iso::date(text).map(Cell::Date),
-            Family::Datetime => iso::datetime(text, kind.zoned).map(|(count, unit)| Cell::Count(count, unit)),
+            Family::Datetime => {
+                let found = iso::datetime(text, kind.zoned).map(|(count, unit)| Cell::Count(count, unit));
+                // As in a frame, a date is its midnight; only where midnight needs no zone.
+                found.or_else(|| iso::date(text).filter(|_| !kind.zoned).map(Cell::Date))
+            }
             Family::Time => iso::time(text).map(|count| Cell::Count(count, Unit::Nanosecond)),
             Family::Float if kind.width == super::types::Width::Decimal => {
                 iso::decimal(text).map(|(value, scale)| Cell::Decimal(value, scale))
