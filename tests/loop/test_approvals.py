@@ -10,7 +10,7 @@ import pytest
 
 from headrace import Project
 from headrace.errors import RegistryError
-from headrace.project.looping import approve
+from headrace.project.looping import approve, say
 from headrace.registry import Registry
 from headrace.store import Store
 from loop_bench import Tide
@@ -88,3 +88,9 @@ def test_the_version_of_another_model_is_not_the_one_that_is_waited_for(tmp_path
         said: dict[str, Any] = dict(approve(project, "tide@1", "approved", "looked at it").body)
     assert said["version"] == 1
     assert "promoted" in worlds["tide"].once()
+
+
+def test_a_reason_that_is_no_text_is_written_down_all_the_same(tmp_path: Path) -> None:
+    World(tmp_path, triggers="")
+    with Project(tmp_path) as project:
+        assert say(project, "requested", {"reason": "\udcff!"}).body["reason"] == "\\udcff!"

@@ -36,6 +36,7 @@ def test_lengths_and_dates(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "words", "line", "hint"),
     [
+        ('[loop]\ntriggers = "drift"\n', "each has a table of its own: [loop.triggers.drift]", 7, ""),
         ("[loop]\ncooldwon = 3\n", "[loop] has no key 'cooldwon'", 7, "cooldown"),
         ("[loop]\n[loop.watch]\nmin_row = 3\n", "[loop.watch] has no key 'min_row'", 8, "min_rows"),
         ('[loop.live]\nrows = "x"\nlabel = "y"\n', "[loop.live] has no key 'label'", 8, "labels"),

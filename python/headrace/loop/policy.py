@@ -9,7 +9,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from headrace.errors import SpecError
 from headrace.hooks.catalog import nearest
@@ -194,6 +204,15 @@ class LoopPolicy(BaseModel):
         description="Where `headrace serve` answers, as http://127.0.0.1:8080. Whether it does, and with the "
         "champion, is looked at by the loop and shown by `headrace status`.",
     )
+
+    @field_validator("triggers", "notify", mode="before")
+    @classmethod
+    def _tables(cls, value: Any, info: ValidationInfo) -> Any:
+        if isinstance(value, str | list | tuple):
+            names = [value] if isinstance(value, str) else value
+            first = names[0] if names and isinstance(names[0], str) else "NAME"
+            raise ValueError(f"each has a table of its own: [loop.{info.field_name}.{first}]")  # noqa: TRY004  # pydantic wants it
+        return value
 
     @model_validator(mode="after")
     def _consistent(self) -> LoopPolicy:

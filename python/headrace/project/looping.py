@@ -356,7 +356,12 @@ def say(project: Project, kind: str, body: Mapping[str, Any]) -> LogEntry:
 
     from headrace.runtime.provenance import who
 
-    return project.store.loops.append(project.spec.name, kind, body, at=time.time(), who=who())
+    # A command line may hold bytes that are no text.
+    clean = {
+        key: value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value
+        for key, value in body.items()
+    }
+    return project.store.loops.append(project.spec.name, kind, clean, at=time.time(), who=who())
 
 
 def approve(project: Project, ref: str, kind: str, reason: str) -> LogEntry:

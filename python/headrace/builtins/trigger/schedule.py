@@ -29,6 +29,10 @@ class ScheduleTrigger:
         def _cron(cls, cron: str) -> str:
             from cronsim import CronSim, CronSimError
 
+            if (fields := len(cron.split())) > 5:
+                raise ValueError(
+                    f"{cron!r} is no cron expression: it has {fields} fields, and five are read, no seconds"
+                )
             try:
                 CronSim(cron, dt.datetime(2024, 1, 1, tzinfo=dt.UTC))
             except CronSimError as error:
