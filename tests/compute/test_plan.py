@@ -505,6 +505,7 @@ def test_the_same_instant_in_another_zone_gives_the_same_bits():
         ({"columns": {"x": {"treat_as": "boolean"}}}, ["float64", "Possible: number"]),
         ({"columns": {"type:float": {"treat_as": "text"}}}, ["'x'", 'cannot be "text"']),
         ({"columns": {"x": {"clip": [2, 1]}}}, ["columns.x", "does not ascend"]),
+        ({"columns": {"x": {"clip": [-math.inf, math.inf]}}}, ["columns.x", "neither end"]),
         ({"columns": {"x": {"clip": [0, 1], "clip_quantiles": [0, 1]}}}, ["exclude each other"]),
         ({"columns": {"x": {"bins": [1.0, 1.0]}}}, ["do not ascend"]),
         ({"columns": {"regex:a.*": {"scale": "robust"}, "regex:.*e": {"scale": "none"}}}, ["'age'", "exact name"]),

@@ -167,6 +167,8 @@ class ColumnConfig(_Sparse):
     def _sound(self) -> ColumnConfig:
         if self.clip is not None and self.clip_quantiles is not None:
             raise ValueError("`clip` and `clip_quantiles` exclude each other")
+        if self.clip == (None, None):
+            raise ValueError("`clip` has neither end; leave it out, or give it one")
         _check_size(self.treat_as, self.size)
         for ends in (self.clip, self.clip_quantiles, self.ngrams):
             if ends is not None and None not in ends and ends[0] > ends[1]:  # type: ignore[operator]  # no None left
