@@ -328,3 +328,12 @@ def test_segments_that_the_reference_has_not(files, headrace):
     wrong = headrace("drift", "winter.profile", "summer.parquet", "--segment", "count")
     assert wrong.code != 0
     assert "segments by 'shop'" in wrong.err
+
+
+def test_a_column_that_emptied_is_compared_without_a_project_too(tmp_path, monkeypatch, headrace):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "full.csv").write_text("q,k\n" + "".join(f"{i % 7}.5,{i % 3}\n" for i in range(2000)))
+    (tmp_path / "empty.csv").write_text("q,k\n" + "".join(f",{i % 3}\n" for i in range(2000)))
+    done = headrace("drift", "full.csv", "empty.csv", "--json")
+    assert done.code == 0, done.err
+    assert {c["name"]: c["verdict"] for c in done.document["columns"]} == {"q": "drift", "k": "no drift"}

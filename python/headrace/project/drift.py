@@ -52,13 +52,21 @@ class Source:
 
             with self.project() as project:
                 return read_file(project, path, expected=expected, stated=self.stated, streamed=True)
+        from headrace.builtins.ingest.csv_types import CsvDialect
         from headrace.builtins.ingest.locate import SourceFile
         from headrace.builtins.ingest.reading import Wanted, read_files
 
         if not path.is_file():
             raise DataError("there is no such file", place=str(path), hint="Name a data file or a profile.")
         wanted = Wanted(format=self.stated, copy_limit=0)
-        return read_files([SourceFile(path, str(path))], wanted, lambda _note: None)
+        files = [SourceFile(path, str(path))]
+        data = read_files(files, wanted, lambda _note: None)
+        from headrace.project.reading import differing_types, is_text
+
+        differing = differing_types(data, expected) if expected and is_text(path) else {}
+        if not differing:
+            return data
+        return read_files(files, replace(wanted, dialect=CsvDialect(types=differing)), lambda _note: None)
 
 
 @dataclass(frozen=True)

@@ -59,12 +59,7 @@ def read_file(
     data = _read(project, file, config)
     if not expected or not is_text(file):
         return data
-    types = {name: type_name(dtype) for name, dtype in data.lazy().collect_schema().items()}
-    differing = {
-        name: str(polars_type(wanted))
-        for name, wanted in expected.items()
-        if name in types and not _fits(types[name], wanted)
-    }
+    differing = differing_types(data, expected)
     if differing:
         data = _read(project, file, config | {"types": {**config.get("types", {}), **differing}})
     return data
@@ -112,6 +107,16 @@ def _given(project: Project, stage: Any, config: Any, folder: Path) -> Dataset:
 
 def _unheard(event: Event) -> None:
     """What the stage says is for the record of a run, and this is none."""
+
+
+def differing_types(data: Dataset, expected: Mapping[str, str]) -> dict[str, str]:
+    """Column -> polars' name of the expected type, for the columns of `data` that were found to be of another."""
+    types = {name: type_name(dtype) for name, dtype in data.lazy().collect_schema().items()}
+    return {
+        name: str(polars_type(wanted))
+        for name, wanted in expected.items()
+        if name in types and not _fits(types[name], wanted)
+    }
 
 
 def _fits(found: str, wanted: str) -> bool:
