@@ -107,14 +107,21 @@ fn together<const N: usize>(gaps: &[[f64; N]], widths: &[f64], pooled: &[f64]) -
 }
 
 /// How much more (or less) each statistic could be if the values inside the intervals were known.
-pub(crate) fn bounds(shape: &Shape, seen: &Ordered) -> Ordered {
+///
+/// `reach` tells how far a cell without ends can go, from the extremes that both sides know; where none is known it is
+/// infinite, and so is what may hide there.
+pub(crate) fn bounds(shape: &Shape, seen: &Ordered, reach: impl Fn(usize) -> f64) -> Ordered {
     let (mut step, mut area, mut square) = (0.0_f64, 0.0, 0.0);
     for (at, spread) in shape.spread.iter().enumerate() {
+        let (p, q) = (shape.p[at], shape.q[at]);
         if *spread {
-            let (p, q) = (shape.p[at], shape.q[at]);
             step = step.max(p.min(q));
             area += shape.widths[at] * 0.5 * (p + q);
             square += shape.widths[at] * p.max(q).powi(2);
+            if shape.beyond[at] && p.max(q) > 0.0 {
+                area += reach(at) * p.max(q);
+                square += reach(at) * p.max(q).powi(2);
+            }
         }
     }
     Ordered {

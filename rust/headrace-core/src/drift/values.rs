@@ -11,7 +11,7 @@ use super::paths;
 use super::rates::{Rates, hypergeometric_deviation};
 use super::shape::{Coarse, Shape};
 use super::special::normal_sf;
-use crate::profile::BinnedColumn;
+use crate::profile::{BinnedColumn, Moments};
 
 /// Exact two-sample distributions are walked up to so many steps.
 const EXACT_STEPS: f64 = 250_000.0;
@@ -26,7 +26,7 @@ pub(crate) fn of_ordered(
     let margins = shape.margins();
     let gaps: Vec<f64> = shape.p.iter().zip(&shape.q).map(|(p, q)| q - p).collect();
     let seen = ordered::ordered(&gaps, &shape.widths, &margins.pooled);
-    let bounds = ordered::bounds(shape, &seen);
+    let bounds = ordered::bounds(shape, &seen, |at| reach_beyond(column, shape, at));
     let effective = shape.effective();
     let mut drawn = ordered::Drawn::new(&shape.widths, &margins.pooled);
     if shape.comparable() {
@@ -79,6 +79,26 @@ pub(crate) fn of_ordered(
     }
     divergences(&shape.coarse(), shape, settings, measures);
     (part, unchanged.0)
+}
+
+/// How far rows lie outside the reference's range in a cell that is open to one side: infinite where a side that has such
+/// rows does not know its extremes.
+fn reach_beyond(column: &BinnedColumn, shape: &Shape, at: usize) -> f64 {
+    let end = shape.places[at];
+    // Cells of ordered columns ascend, and what is below all of them is first, perhaps after the infinite ones.
+    let below = shape.places[at + 1..].iter().any(|place| place.is_finite());
+    let above = shape.places[..at].iter().any(|place| place.is_finite());
+    let of_side = |rows: u64, moments: &Moments| match (rows, moments.min, moments.max) {
+        (0, _, _) => 0.0,
+        (_, Some(min), Some(max)) => match (below, above) {
+            (true, false) => (end - min).max(0.0),
+            (false, true) => (max - end).max(0.0),
+            _ => (end - min).max(max - end).max(0.0),
+        },
+        _ => f64::INFINITY,
+    };
+    let moments = &column.moments;
+    of_side(shape.counts.0[at], &moments.0).max(of_side(shape.counts.1[at], &moments.1))
 }
 
 /// Names of the scaled distances with their scales; one without a scale is left out.
