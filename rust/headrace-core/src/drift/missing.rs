@@ -94,7 +94,15 @@ pub(crate) fn unseen(
     let once = column.singletons.map_or(possible, |known| (known as f64).min(n));
     // Four deviations: the chance that more was missed is below 1e-4, which is added to the p-value.
     let missed = if n > 0.0 { ((once + 1.0 + 4.0 * (once + 1.0).sqrt()) / n).min(1.0) } else { 1.0 };
-    let tail = |delta: f64| if m > 0.0 { (binomial_tail(b, m, missed + delta) + 1e-4).min(1.0) } else { 1.0 };
+    // That alone would keep every p-value above 1e-4, too much among some hundred columns, so a second allowance beside
+    // it is exceeded with a chance below 1e-12 (Chernoff's bound for Poisson counts); two claims, hence the factor.
+    let rare = 1e-12_f64;
+    let spare = -rare.ln();
+    let most = if n > 0.0 { ((once + spare + (spare * (spare + 2.0 * once)).sqrt()) / n).min(1.0) } else { 1.0 };
+    let tail = |delta: f64| {
+        let by = |missed: f64, chance: f64| binomial_tail(b, m, missed + delta) + chance;
+        if m > 0.0 { (2.0 * by(missed, 1e-4).min(by(most, rare))).min(1.0) } else { 1.0 }
+    };
     let (_, above) = rates.interval(settings.alpha);
     let (below, _) = Rates { a: 0.0, n: m.max(1.0), b, m }.interval(settings.alpha);
     let delta = settings.delta_rate;
