@@ -175,7 +175,8 @@ pub(crate) fn cramer_von_mises_sf(n: u64, m: u64, observed: i128) -> f64 {
             states[at] = next;
         }
     }
-    states[m as usize].range(observed..).map(|(_, share)| share).sum::<f64>().clamp(0.0, 1.0)
+    // A sum of nothing is -0.
+    (states[m as usize].range(observed..).map(|(_, share)| share).sum::<f64>() + 0.0).clamp(0.0, 1.0)
 }
 
 /// Greatest common divisor; 1 for two zeros.

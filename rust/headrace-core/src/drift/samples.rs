@@ -70,14 +70,16 @@ impl Samples {
     }
 
     /// Cramér-von Mises: T of T. W. Anderson (1962), ties by midranks. Exact in [`Method::Auto`] up to 20 values a side,
-    /// as in scipy; the limit is that of one sample, shifted and scaled to the two-sample mean and variance.
+    /// as in scipy; the limit is that of one sample, shifted and scaled to the two-sample mean and variance. With ties
+    /// the probability is too small, as scipy's is; where all values are one value nothing differs, and it is 1.
     #[must_use]
     pub fn cramer_von_mises(&self, method: Method) -> Outcome {
         let (n, m) = self.sizes();
         // Twelve times U, a whole number even with midranks.
         let (mut of_reference, mut of_live) = (0_i128, 0_i128);
-        let (mut i, mut j) = (0_i128, 0_i128);
+        let (mut i, mut j, mut values) = (0_i128, 0_i128, 0_u64);
         groups(&self.reference, &self.live, |_, a, b| {
+            values += 1;
             let (a, b) = (i128::from(a), i128::from(b));
             of_reference += rank_gap(a, 2 * j + a + b + 1);
             of_live += rank_gap(b, 2 * i + a + b + 1);
@@ -94,7 +96,9 @@ impl Samples {
             Method::Exact => true,
             Method::Asymptotic => false,
         };
-        let pvalue = if exact {
+        let pvalue = if values == 1 {
+            1.0
+        } else if exact {
             let multiple = product / i128::from(paths::gcd(n, m));
             let zeta = (multiple * multiple * total * twelfths).div_euclid(12 * product * product);
             paths::cramer_von_mises_sf(n, m, zeta)
