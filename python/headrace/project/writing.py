@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,15 +26,26 @@ def write_whole(path: Path, data: bytes) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Gives a path to write to; what is there at the end takes the place of `path`, an error leaves nothing."""
+    """Gives a path to write to; what is there at the end takes the place of `path`, an error leaves nothing.
+
+    A link stays, and what it leads to is replaced. What is no file (`/dev/stdout`, a pipe) is written into at the end.
+    """
     try:
-        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=path.suffix, dir=path.parent)
+        if path.exists() and not path.is_file() and not path.is_dir():
+            with tempfile.TemporaryDirectory() as folder:
+                unfinished = Path(folder) / f"unfinished{path.suffix}"
+                yield unfinished
+                with unfinished.open("rb") as made, path.open("wb") as device:
+                    shutil.copyfileobj(made, device)
+            return
+        target = path.resolve() if path.is_symlink() else path
+        handle, name = tempfile.mkstemp(prefix=f".{path.name[:80]}.", suffix=path.suffix, dir=target.parent)
         os.close(handle)
         unfinished = Path(name)
         try:
             yield unfinished
             _like_any_other_file(unfinished)
-            unfinished.replace(path)
+            unfinished.replace(target)
         except BaseException:
             unfinished.unlink(missing_ok=True)
             raise
