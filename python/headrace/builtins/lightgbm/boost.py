@@ -16,7 +16,6 @@ import polars as pl
 from headrace import FeaturePlan, Model, StageContext, errors
 from headrace.builtins.lightgbm import parity
 from headrace.builtins.lightgbm.export import export
-from headrace.builtins.train.labelled import matrix_and_target
 
 if TYPE_CHECKING:
     from headrace.builtins.lightgbm.train import LightGBMTrainer
@@ -58,8 +57,8 @@ def train(
 ) -> Model:
     """See `LightGBMTrainer.run`."""
     place = f"stage {ctx.stage}"
-    features, target = _samples(plan, train_rows, place)
-    valid_features, valid_target = _samples(plan, valid_rows, place)
+    features, target = _matrix(plan, train_rows, place)
+    valid_features, valid_target = _matrix(plan, valid_rows, place)
     if len(features) < 2:
         raise errors.DataError(
             f"there are {len(features)} training rows, LightGBM needs at least two",
@@ -119,11 +118,26 @@ def train(
 # --- what goes in ---------------------------------------------------------------------------------------------------
 
 
-def _samples(
+def _matrix(
     plan: FeaturePlan, rows: pl.DataFrame, place: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float64]]:
-    features, target = matrix_and_target(plan, rows, place)
-    return features, target.astype(np.float64)
+    wanted = [*plan.outputs, plan.target]
+    if rows.columns != wanted:
+        odd = sorted(set(rows.columns) ^ set(wanted))[:5]
+        raise errors.DataError(
+            f"the feature frame does not have the columns of the feature plan and the target: {odd or 'another order'}",
+            place=place,
+            hint="Connect `plan`, `train_features` and `valid_features` from the same features stage.",
+        )
+    unlabelled = rows[plan.target].alias("target").is_null()  # polars takes some names for patterns
+    if unlabelled.any():
+        raise errors.DataError(
+            f"the target {plan.target!r} has no value in {unlabelled.sum()} of {rows.height} rows",
+            place=f"{place}, row {unlabelled.arg_max()}",
+            hint="Leave rows without a target out before the features stage.",
+        )
+    matrix: npt.NDArray[np.float32] = rows[list(plan.outputs)].to_numpy()
+    return matrix.astype(np.float32, copy=False), rows[plan.target].cast(pl.Float64).to_numpy()
 
 
 def _parameters(ctx: StageContext, config: _Config, plan: FeaturePlan, rows: int, place: str) -> dict[str, Any]:

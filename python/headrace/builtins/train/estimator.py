@@ -23,7 +23,6 @@ from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # n
 
 from headrace import FeaturePlan, Model, StageContext, errors
 from headrace.builtins.train.convert import compare, convert
-from headrace.builtins.train.labelled import matrix_and_target
 from headrace.builtins.train.sklearn import made_of_trees
 
 if TYPE_CHECKING:
@@ -49,9 +48,8 @@ def train(
     params = {key: value if _plain(value) else repr(value) for key, value in told.items()}
     for need in needs:
         ctx.log(need)
-    features, target = matrix_and_target(plan, train_rows, place)
-    valid_features, valid_target = matrix_and_target(plan, valid_rows, place)
-    features, valid_features = np.ascontiguousarray(features), np.ascontiguousarray(valid_features)
+    features, target = _matrix(plan, train_rows, place)
+    valid_features, valid_target = _matrix(plan, valid_rows, place)
     _check_finite(plan, features, place)
     _fit(ctx, pipeline, features, target, place)
     ctx.check_cancelled()
@@ -212,6 +210,25 @@ def _fit(ctx: StageContext, pipeline: Pipeline, features: _Rows, target: npt.NDA
 
 
 # --- data -----------------------------------------------------------------------------------------------------------
+
+
+def _matrix(plan: FeaturePlan, rows: pl.DataFrame, place: str) -> tuple[_Rows, npt.NDArray[Any]]:
+    if rows.columns != [*plan.outputs, plan.target]:
+        odd = sorted(set(rows.columns) ^ {*plan.outputs, plan.target})[:5]
+        raise errors.DataError(
+            f"the feature frame does not have the columns of the feature plan and the target: {odd or 'another order'}",
+            place=place,
+            hint="Connect `plan`, `train_features` and `valid_features` from the same features stage.",
+        )
+    unlabelled = rows[plan.target].alias("target").is_null()  # polars takes some names for patterns
+    if unlabelled.any():
+        raise errors.DataError(
+            f"the target {plan.target!r} has no value in {unlabelled.sum()} of {rows.height} rows",
+            place=f"{place}, row {unlabelled.arg_max()}",
+            hint="Leave rows without a target out before the features stage.",
+        )
+    matrix = np.ascontiguousarray(rows[list(plan.outputs)].to_numpy().astype(np.float32, copy=False))
+    return matrix, rows[plan.target].to_numpy()
 
 
 def _check_finite(plan: FeaturePlan, features: _Rows, place: str) -> None:
