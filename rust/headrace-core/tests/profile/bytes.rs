@@ -50,7 +50,10 @@ fn each_wrong_thing_is_named() {
     let mut newer = bytes[..bytes.len() - 16].to_vec();
     newer[9] = u8::try_from(FORMAT_VERSION).unwrap() + 1;
     let error = Profile::from_bytes(&sealed(newer)).unwrap_err();
-    assert!(matches!(error, Error::Profile(Problem::Newer { found: 2, known: 1, .. })));
+    assert!(matches!(error, Error::Profile(Problem::Newer { found: 3, known: 2, .. })));
+    let mut older = bytes[..bytes.len() - 16].to_vec();
+    older[9] = 1;
+    assert!(reason(Profile::from_bytes(&sealed(older)).unwrap_err()).contains("of the format 1"));
     let mut longer = bytes[..bytes.len() - 16].to_vec();
     longer.push(0);
     assert!(reason(Profile::from_bytes(&sealed(longer)).unwrap_err()).contains("goes on"));
